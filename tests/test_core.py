@@ -1,0 +1,148 @@
+"""The workbench: randomness, devices, whole files, pictures, knobs and exercises."""
+import os
+import random
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings, strategies as st
+from PIL import Image
+
+from lessonlib import core
+
+
+def draw():
+    return random.random(), float(np.random.rand()), float(np.random.randn()), torch.rand(3).tolist()
+
+
+@given(st.integers(0, 2**63 - 1))
+@settings(max_examples=20, deadline=None)
+def test_seed_repeats(seed):
+    core.set_seed(seed); first = draw()
+    core.set_seed(seed)
+    assert draw() == first
+
+
+@given(st.one_of(st.none(), st.integers(0, 1000)), st.booleans())
+@settings(max_examples=20, deadline=None)
+def test_guard_hides_what_happens_inside(seed, fails):
+    core.set_seed(5); draw(); expected = draw()
+    core.set_seed(5); draw()
+    try:
+        with core.rng_guard(seed):
+            draw()
+            if fails: raise RuntimeError
+    except RuntimeError: pass
+    assert draw() == expected
+
+
+def test_state_is_plain_enough_for_json_and_tensors():
+    import json
+    core.set_seed(9); draw()                       # leaves a cached gaussian in NumPy
+    state = core.get_rng_state(); expected = draw()
+    again = {name: value if isinstance(value, torch.Tensor) else json.loads(json.dumps(value))
+             for name, value in state.items()}
+    core.set_rng_state(again)
+    assert draw() == expected
+
+
+def test_device_from_environment(monkeypatch):
+    monkeypatch.setenv('LESSONLIB_DEVICE', 'meta')
+    assert core.default_device().type == 'meta'
+    assert core.to_device([torch.ones(1)])[0].device.type == 'meta'
+
+
+def test_atomic_path_keeps_the_old_file_and_leaves_nothing(tmp_path):
+    goal = tmp_path/'sub'/'weights.bin'
+    with core.atomic_path(goal) as partial: partial.write_bytes(b'old')
+    with pytest.raises(RuntimeError):
+        with core.atomic_path(goal) as partial:
+            partial.write_bytes(b'ne'); raise RuntimeError
+    assert goal.read_bytes() == b'old' and [p.name for p in goal.parent.iterdir()] == ['weights.bin']
+    assert goal.stat().st_mode & 0o777 == 0o666 & ~core._umask()
+
+
+@pytest.mark.parametrize('image, shape', [
+    (torch.rand(3, 5, 7), (5, 7, 3)), (torch.rand(1, 5, 7), (5, 7)), (torch.rand(5, 7), (5, 7)),
+    (np.zeros((5, 7, 3), np.uint8), (5, 7, 3)), (Image.new('RGB', (7, 5)), (5, 7, 3)),
+    (Image.new('L', (7, 5)), (5, 7)), (torch.rand(3, 5, 7, requires_grad=True), (5, 7, 3)),
+    (torch.rand(3, 5, 7).to(torch.bfloat16), (5, 7, 3))])
+def test_show_image_takes_every_kind(image, shape):
+    import matplotlib
+    matplotlib.use('agg')
+    ax = core.show_image(image, title='x')
+    assert ax.images[0].get_array().shape == shape
+    matplotlib.pyplot.close('all')
+
+
+def test_show_images_bad_input():
+    with pytest.raises(ValueError, match='no picture'): core.show_images([])
+    with pytest.raises(ValueError, match='2 pictures but 1 titles'): core.show_images(torch.rand(2, 4, 4), ['a'])
+
+
+@given(st.floats(-100, 100), st.floats(0.01, 100), st.integers(2, 12))
+@settings(max_examples=50, deadline=None)
+def test_stops_cover_the_range(low, width, most):
+    stops = core._stops((low, low + width), most)
+    assert len(stops) <= most and stops == sorted(stops)
+    assert abs(stops[0] - low) < 1e-5 and abs(stops[-1] - low - width) < 1e-5
+
+
+@given(st.integers(2, 300), st.integers(2, 12))
+@settings(max_examples=50, deadline=None)
+def test_stops_of_a_range_keep_both_ends(count, most):
+    stops = core._stops(range(count), most)
+    assert stops[0] == 0 and stops[-1] == count - 1 and len(stops) == min(most, count) == len(set(stops))
+
+
+def test_explore_leaves_random_numbers_alone(monkeypatch):
+    import matplotlib
+    matplotlib.use('agg')
+    import matplotlib.pyplot as plt
+    monkeypatch.setenv('LESSONLIB_PAPER', '1')
+
+    def noisy(size):
+        figure, ax = plt.subplots(figsize=(1, 1)); ax.plot(torch.rand(size)); ax.set_title('noise')
+        return figure
+    core.set_seed(1); expected = draw()
+    core.set_seed(1); page = core._explore_on_paper(noisy, {'size': range(2, 9)}, 4)
+    assert draw() == expected
+    assert 'alt="noise (size = ' in page and 'http' not in page
+    assert not plt.get_fignums()
+
+
+@pytest.mark.parametrize('choice', [3, 'abc', [1], ()])
+def test_explore_refuses_what_cannot_be_turned(choice):
+    with pytest.raises(ValueError, match='nothing to turn'): core.explore(lambda knob: None, knob=choice)
+    with pytest.raises(ValueError, match='needs a knob'): core.explore(lambda: None)
+
+
+def test_exercise_gives_the_next_hint_and_starts_again_when_right():
+    @core.exercise('one', 'two')
+    def check(answer):
+        "it is three"
+        assert answer == 3, f'got {answer}'
+    said = []
+    for answer in (1, ..., 2):
+        with pytest.raises(core.Unsolved) as caught: check(answer)
+        said.append(str(caught.value))
+    assert said[0].startswith('Not yet: got 1') and said[0].endswith('Hint: one')
+    assert 'nothing here yet' in said[1] and said[1].endswith('Hint: two') and said[2].endswith('Hint: two')
+    check(3)
+    with pytest.raises(core.Unsolved, match='one'): check(1)
+
+
+def test_expect_fails_when_nothing_does():
+    with pytest.raises(AssertionError, match='nothing went wrong'):
+        with core.expect(ValueError): pass
+    with pytest.raises(KeyError):
+        with core.expect(ValueError): raise KeyError
+
+
+def test_import_is_light():
+    code = ("import sys, lessonlib.core, lessonlib.sgd; "
+            "print([m for m in ('matplotlib', 'pandas', 'torchvision', 'ipywidgets', 'IPython', 'sklearn') if m in sys.modules])")
+    out = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, env={**os.environ})
+    assert out.stdout.strip() == '[]', out.stdout + out.stderr
