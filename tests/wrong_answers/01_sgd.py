@@ -1,0 +1,35 @@
+"""Typical wrong answers to the exercises of 01_sgd; each must be refused."""
+WRONG = {
+    'check_mae': [
+        'return ((predictions - targets)**2).mean()',       # mse again
+        'return (predictions - targets).mean()',            # signs cancel
+        'return (predictions - targets).abs().sum()',       # a sum, not an average
+        'return (predictions - targets).abs()',             # not one number
+    ],
+    'check_one_step': [
+        'params = params.detach().clone().requires_grad_()\n'
+        'loss(params).backward()\n'
+        'return params.detach() + lr * params.grad',        # up the hill
+        'copy = params.detach().clone().requires_grad_()\n'
+        'loss(copy).backward()\n'
+        'params -= lr * copy.grad\n'
+        'return params',                                    # changes what was passed in
+        'params = params.detach().clone().requires_grad_()\n'
+        'loss(params).backward()\n'
+        'return params.detach() - params.grad',             # forgets the learning rate
+    ],
+    'check_average_memory': [
+        'memory = 0.\n'
+        'for slope in slopes: memory = momentum * memory + slope\n'
+        'return memory',                                    # the added form
+        'memory = slopes[0]\n'
+        'for slope in slopes[1:]: memory = momentum * memory + (1 - momentum) * slope\n'
+        'return memory',                                    # starts at the first slope
+        'return sum(slopes) / len(slopes)',                 # the plain average
+    ],
+    'check_explodes': [
+        'return lr > 0.5',                                  # swings, but still shrinks
+        'return 1 - 2 * lr > 1',                            # forgets the sign
+        'return lr >= 1 and lr < 2',
+    ],
+}
