@@ -5,8 +5,9 @@ __all__ = ['set_seed', 'get_rng_state', 'set_rng_state', 'rng_guard', 'default_d
            'show_image', 'show_images', 'plot_function', 'on_paper', 'explore', 'show_animation', 'Unsolved',
            'exercise']
 
-# %% ../nbs/00_core.ipynb #2aa1a26d
+# %% ../nbs/00_core.ipynb #409628b5
 import base64
+import dis
 import hashlib
 import inspect
 import io
@@ -394,7 +395,7 @@ def show_animation(
         player = player.replace(f'<i class="fa {name}"></i>', symbol)
     display(HTML(player.replace('<img id=', f'<img alt="{escape(title, quote=True)}" id=')))
 
-# %% ../nbs/00_core.ipynb #4efdcb2d
+# %% ../nbs/00_core.ipynb #5f555b72
 class Unsolved(Exception):
     "An exercise's answer is not right yet; the message says what came out, and gives a hint."
 
@@ -412,16 +413,10 @@ def _is_empty(answer: Any) -> bool:
     if answer is ...: return True
     code = getattr(getattr(answer, '__func__', answer), '__code__', None)
     if code is None: return False
-    return code.co_code in {blank.__code__.co_code for blank in _BLANKS} and code.co_names == ()
-
-
-def _blank(): ...
-def _blank_with_doc():
-    "A docstring and nothing else."
-    ...
-
-
-_BLANKS = (_blank, _blank_with_doc)
+    steps = [step for step in dis.get_instructions(code) if step.opname not in ('RESUME', 'NOP')]
+    returned = [step.argval for step in steps if step.opname.endswith('_CONST')]
+    return returned == [None] and all('CONST' in step.opname or 'RETURN' in step.opname
+                                      for step in steps)
 
 # %% ../nbs/00_core.ipynb #eef84edd
 def exercise(
