@@ -5,7 +5,7 @@ __all__ = ['set_seed', 'get_rng_state', 'set_rng_state', 'rng_guard', 'default_d
            'show_image', 'show_images', 'plot_function', 'on_paper', 'explore', 'show_animation', 'Unsolved',
            'exercise']
 
-# %% ../nbs/00_core.ipynb #409628b5
+# %% ../nbs/00_core.ipynb #d89d15b0
 import base64
 import dis
 import hashlib
@@ -17,6 +17,7 @@ import math
 import os
 import random
 import tempfile
+import textwrap
 from contextlib import contextmanager
 from functools import wraps
 from html import escape
@@ -73,7 +74,7 @@ def rng_guard(
     finally:
         set_rng_state(state)
 
-# %% ../nbs/00_core.ipynb #c48342e5
+# %% ../nbs/00_core.ipynb #58224522
 def default_device() -> torch.device:
     "The device lessons compute on: `LESSONLIB_DEVICE` if set, else a GPU if any, else the CPU."
     chosen = os.environ.get('LESSONLIB_DEVICE')
@@ -89,7 +90,8 @@ def to_device(
 ) -> Any:  # the same shape of container with every tensor moved; anything else is left alone
     "Move every tensor in `batch` to `device`."
     device = default_device() if device is None else device
-    if isinstance(batch, torch.Tensor): return batch.to(device, non_blocking=True)
+    if isinstance(batch, torch.Tensor):  # a copy to the CPU must have arrived before it is read
+        return batch.to(device, non_blocking=torch.device(device).type == 'cuda')
     if isinstance(batch, dict): return {key: to_device(item, device) for key, item in batch.items()}
     if isinstance(batch, tuple) and hasattr(batch, '_fields'):
         return type(batch)(*(to_device(item, device) for item in batch))
@@ -173,7 +175,7 @@ def show_image(
     ax.axis('off')
     return ax
 
-# %% ../nbs/00_core.ipynb #bcf0a74e
+# %% ../nbs/00_core.ipynb #e28024d3
 def show_images(
     images: Sequence,  # pictures, each as `show_image` takes it; a batch tensor will do
     titles: Sequence[str] | None = None,  # one a picture
@@ -190,15 +192,22 @@ def show_images(
     if titles is not None and len(titles) != len(images):
         raise ValueError(f'{len(images)} pictures but {len(titles)} titles: '
                          'give one title a picture')
-    if columns is None: columns = math.ceil(len(images) / rows)
+    columns = columns or math.ceil(len(images) / rows)
     rows = math.ceil(len(images) / columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(columns * size, rows * size), squeeze=False,
-                                layout='constrained')
-    for ax in axes.flat: ax.axis('off')
+    figure, axes = plt.subplots(rows, columns, figsize=(columns * size, rows * size),
+                                squeeze=False, layout='constrained')
+    for ax in axes.flat[len(images):]: ax.axis('off')
     for index, (image, ax) in enumerate(zip(images, axes.flat)):
-        show_image(image, ax=ax, title=None if titles is None else str(titles[index]), cmap=cmap)
+        show_image(image, ax=ax, cmap=cmap)
+        if titles is not None: ax.set_title(_fit_words(str(titles[index]), size), fontsize=9)
     if suptitle: figure.suptitle(suptitle)
     return figure
+
+# %% ../nbs/00_core.ipynb #acfb929f
+def _fit_words(text: str, inches: float) -> str:
+    "Break a title set in 9 points into lines that fit over a picture of this width."
+    width = max(8, int(inches * 72 / 5))
+    return '\n'.join(textwrap.fill(line, width) for line in text.split('\n'))
 
 # %% ../nbs/00_core.ipynb #8ab931a2
 def plot_function(

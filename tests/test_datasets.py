@@ -756,9 +756,9 @@ def test_mirror_data_makes_a_mirror(shop, home, monkeypatch):
     assert whole(untar_data('mnist_tiny')) and whole(untar_data('camvid_tiny'))
 
 
-@pytest.mark.skipif(not os.environ.get('COURSE_TEST_MIRROR'), reason='COURSE_TEST_MIRROR names no mirror of real data')
+@pytest.mark.skipif(not os.environ.get('LESSONLIB_TEST_MIRROR'), reason='LESSONLIB_MIRROR names no mirror of real data')
 def test_every_archive_of_a_real_mirror(home, monkeypatch):
-    mirror = os.environ['COURSE_TEST_MIRROR']
+    mirror = os.environ['LESSONLIB_TEST_MIRROR']
     monkeypatch.setenv('LESSONLIB_MIRROR', mirror)
     for name in datasets.mirror_sums(mirror): assert untar_data(name).is_dir()
     assert all(row.ok for row in verify_data())

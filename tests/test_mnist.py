@@ -13,7 +13,7 @@ from lessonlib import mnist
 from lessonlib.core import set_seed
 
 # Tests run on practice data; name a mirror of real data here to run the lesson on the real digits as well.
-MIRROR = os.environ.get('LESSONLIB_TEST_MIRROR') or os.environ.get('LESSONLIB_MIRROR')
+MIRROR = os.environ.get('LESSONLIB_TEST_MIRROR')
 seeds, counts = st.integers(0, 999), st.integers(1, 60)
 
 
@@ -279,7 +279,7 @@ def test_digit_dataset_pairs_pixels_with_labels():
 
 # -- the lesson on the real digits ----------------------------------------------------------------------------------
 
-@pytest.mark.skipif(not MIRROR, reason='LESSONLIB_TEST_MIRROR names no mirror of real data')
+@pytest.mark.skipif(not MIRROR, reason='LESSONLIB_MIRROR names no mirror of real data')
 def test_the_lesson_runs_unchanged_on_the_real_digits(root, tmp_path, monkeypatch):
     "The lesson asserts its own reference numbers when it finds 12,396 digits; here we see that it did."
     from lessonlib.course import describe_error, read_notebook, run_notebook
