@@ -1,6 +1,6 @@
 """The peer's side of learner_epoch.py, run by a Python that has fastai: trains when told to on standard input.
 
-Each line that arrives is `BATCH_SIZE EPOCHS`; each answer is a line, once that much training is done.
+Each line that arrives is `OPTIMISER BATCH_SIZE EPOCHS`; each answer is a line, once that much training is done.
 """
 import sys
 
@@ -9,17 +9,17 @@ from torch import nn
 from torch.nn import functional as F
 
 
-def learner(bs: int):
+def learner(opt: str, bs: int):
     "fastai's Learner with its default callbacks on the same net and as many items."
     from fastai.data.core import DataLoaders
     from fastai.data.load import DataLoader
     from fastai.learner import Learner
-    from fastai.optimizer import Adam
+    from fastai.optimizer import SGD, Adam
     torch.manual_seed(0)
     x, y = torch.rand(12_396, 784), torch.randint(0, 2, (12_396, 1)).float()
     dls = DataLoaders(DataLoader(list(zip(x, y)), bs=bs, shuffle=True), DataLoader(list(zip(x[:64], y[:64])), bs=64))
     model = nn.Sequential(nn.Linear(784, 30), nn.ReLU(), nn.Linear(30, 1))
-    learn = Learner(dls, model, F.binary_cross_entropy_with_logits, opt_func=Adam, lr=1e-3)
+    learn = Learner(dls, model, F.binary_cross_entropy_with_logits, opt_func={'AdamW': Adam, 'SGD': SGD}[opt], lr=1e-3)
     learn.add_cb(SkipValidation())
     return learn
 
@@ -35,7 +35,8 @@ if __name__ == '__main__':
     torch.set_num_threads(int(sys.argv[1]))
     learners = {}
     for line in sys.stdin:
-        bs, epochs = map(int, line.split())
-        if bs not in learners: learners[bs] = learner(bs)
-        with learners[bs].no_bar(), learners[bs].no_logging(): learners[bs].fit(epochs)
+        opt, bs, epochs = line.split()
+        if (opt, bs) not in learners: learners[opt, bs] = learner(opt, int(bs))
+        learn = learners[opt, bs]
+        with learn.no_bar(), learn.no_logging(): learn.fit(int(epochs))
         print('done', flush=True)

@@ -175,7 +175,7 @@ def show_image(
     ax.axis('off')
     return ax
 
-# %% ../nbs/00_core.ipynb #e28024d3
+# %% ../nbs/00_core.ipynb #d9262592
 def show_images(
     images: Sequence,  # pictures, each as `show_image` takes it; a batch tensor will do
     titles: Sequence[str] | None = None,  # one a picture
@@ -190,8 +190,7 @@ def show_images(
     images = list(images)
     if not images: raise ValueError('there is no picture to show: `images` is empty')
     if titles is not None and len(titles) != len(images):
-        raise ValueError(f'{len(images)} pictures but {len(titles)} titles: '
-                         'give one title a picture')
+        raise ValueError(f'{len(images)} pictures but {len(titles)} titles: one title a picture')
     columns = columns or math.ceil(len(images) / rows)
     rows = math.ceil(len(images) / columns)
     figure, axes = plt.subplots(rows, columns, figsize=(columns * size, rows * size),

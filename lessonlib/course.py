@@ -124,7 +124,7 @@ def course_map(
                     f'| {time[0].lower() if time else ""} | `{modules[path.stem]}` |')
     return '\n'.join(rows)
 
-# %% ../nbs/22_course.ipynb #dbe1f41f
+# %% ../nbs/22_course.ipynb #6080d870
 def _kernel_manager(folder: Path):
     "Starts kernels with the Python that is running, whatever kernels are installed."
     from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
@@ -143,18 +143,19 @@ def _kernel_manager(folder: Path):
 
 def _kernel_environment(folder: Path) -> dict[str, str]:
     "The environment of a lesson's kernel: on paper, pictures in the notebook, this very lessonlib."
-    places = {name: _absolute(os.environ[name]) for name in ('LESSONLIB_HOME', 'LESSONLIB_MIRROR')
-              if os.environ.get(name)}
-    return {**os.environ, **places, **_python_path(), 'LESSONLIB_PAPER': '1', 'IPYTHONDIR': str(folder),
+    return {**_environment(), 'LESSONLIB_PAPER': '1', 'IPYTHONDIR': str(folder),
             'MPLBACKEND': 'module://matplotlib_inline.backend_inline',
             'PYDEVD_DISABLE_FILE_VALIDATION': '1'}
 
 
-def _absolute(place: str) -> str:
-    "A folder as seen from anywhere; addresses stay as they are."
-    return place if '://' in place else os.path.abspath(os.path.expanduser(place))
+def _environment() -> dict[str, str]:
+    "The environment for a process that works elsewhere: folders named in it are made absolute."
+    places = {name: os.environ.get(name) for name in ('LESSONLIB_HOME', 'LESSONLIB_MIRROR')}
+    folders = {name: os.path.abspath(os.path.expanduser(place)) for name, place in places.items()
+               if place and '://' not in place}
+    return {**os.environ, **folders, **_python_path()}
 
-
+# %% ../nbs/22_course.ipynb #32cbf7c9
 def _python_path() -> dict[str, str]:
     "PYTHONPATH that leads to this very package, unless it is installed where Python looks anyway."
     import site
@@ -585,7 +586,7 @@ def lab_command(
              f'--LabApp.default_url=/lab/tree/{target.name}']
     return [sys.executable, '-m', 'jupyterlab', *opens, *quiet, *extra]
 
-# %% ../nbs/22_course.ipynb #64db6c3d
+# %% ../nbs/22_course.ipynb #22eefc27
 _SAY = dict(new='written', same='up to date', updated='brought up to date', yours='with your work',
             kept='kept as you left them')
 
@@ -604,7 +605,7 @@ def _lab(args: argparse.Namespace) -> int:
                                        'yours and run this again.')
     if args.no_open: return 0
     opens = lab_command(Path(args.folder)/lesson.name, not args.no_browser, args.port)
-    return _start(opens, {**os.environ, **_python_path()})
+    return _start(opens, _environment())
 
 
 def _start(words: list[str], environment: dict[str, str]) -> int:

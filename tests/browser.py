@@ -1,0 +1,40 @@
+"""Headless Chromium for the tests: one page that remembers what it asked the internet for and what it complained about."""
+import os
+import shutil
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import pytest
+
+CHROMIUM = os.environ.get('CHROMIUM') or shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
+ARGUMENTS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+             '--disable-component-update', '--disable-sync', '--disable-default-apps', '--disable-extensions']
+
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason='no Chromium on this machine: the browser tests need one (or CHROMIUM=/path/to/it)')
+
+class Watch:
+    "What a page did behind our back"
+    def __init__(self, page):
+        self.external, self.complaints = [], []
+        page.on('request', self._request)
+        page.on('requestfailed', lambda request: self.complaints.append(f'{request.url[:200]} could not be loaded: {request.failure}'))
+        page.on('console', lambda message: message.type == 'error' and self.complaints.append(message.text[:500]))
+        page.on('pageerror', lambda error: self.complaints.append(str(error)[:500]))
+
+    def _request(self, request):
+        place = urlsplit(request.url)
+        if place.scheme in ('http', 'https', 'ws', 'wss') and place.hostname not in ('127.0.0.1', 'localhost'): self.external.append(request.url)
+
+    def forget(self): self.external, self.complaints = [], []
+
+@contextmanager
+def browser_page(width=1360, height=950, **options):
+    "A page of a fresh Chromium, with `page.watch`"
+    from playwright.sync_api import sync_playwright
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        try:
+            page = browser.new_page(viewport={'width': width, 'height': height}, **options)
+            page.watch = Watch(page)
+            yield page
+        finally: browser.close()
