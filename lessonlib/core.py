@@ -375,13 +375,13 @@ def explore(
     elif get_ipython() is not None: display(_explore_live(draw, choices))
     else: _draw(draw, {name: _stops(choice, 3)[1] for name, choice in choices.items()})
 
-# %% ../nbs/00_core.ipynb #7be8ff35
-_PLAYER_SYMBOLS = {'fa-minus': '−', 'fa-fast-backward': '⏮', 'fa-step-backward': '◁',
+# %% ../nbs/00_core.ipynb #95cd6a33
+_PLAYER_SYMBOLS = {'fa-minus': '−', 'fa-fast-backward': '|◀', 'fa-step-backward': '◁',
                    'fa-pause': '❚❚',
                    'fa-play fa-flip-horizontal': '◀', 'fa-play': '▶', 'fa-step-forward': '▷',
-                   'fa-fast-forward': '⏭', 'fa-plus': '+'}
+                   'fa-fast-forward': '▶|', 'fa-plus': '+'}
 
-# %% ../nbs/00_core.ipynb #def86d6c
+# %% ../nbs/00_core.ipynb #27a932e8
 def show_animation(
     figure,  # the matplotlib figure that `update` draws on; it is closed afterwards
     update: Callable,  # called with the number of each frame, 0 first; changes the figure
@@ -395,6 +395,9 @@ def show_animation(
     from IPython.display import HTML, display
     from matplotlib.animation import FuncAnimation
     figure.set_dpi(80)  # thirty small pictures travel with the page
+    update(0)
+    figure.draw_without_rendering()
+    figure.set_layout_engine('none')  # laid out once: the axes must not jump about
     film = FuncAnimation(figure, update, frames=frames, interval=interval)
     player = film.to_jshtml(default_mode='once')
     plt.close(figure)

@@ -4,7 +4,7 @@
 __all__ = ['read_notebook', 'CourseError', 'directives', 'notebooks_folder', 'lessons', 'find_lesson', 'module_names',
            'course_map', 'figure_alt', 'RunReport', 'describe_error', 'run_notebook', 'replace_solution', 'exercises',
            'modules_used', 'notebook_key', 'executed', 'read_report', 'student_edition', 'work_digest', 'what_to_do',
-           'write_lessons', 'lab_command', 'run_lessons', 'report_table', 'check_up', 'main']
+           'write_lessons', 'lab_command', 'lab_environment', 'run_lessons', 'report_table', 'check_up', 'main']
 
 # %% ../nbs/22_course.ipynb #e4c26d24
 import argparse
@@ -586,7 +586,19 @@ def lab_command(
              f'--LabApp.default_url=/lab/tree/{target.name}']
     return [sys.executable, '-m', 'jupyterlab', *opens, *quiet, *extra]
 
-# %% ../nbs/22_course.ipynb #22eefc27
+# %% ../nbs/22_course.ipynb #ff78bfd2
+def lab_environment(
+    folder: Path | str,  # the learner's folder; the settings go to `.jupyter` in it
+) -> dict[str, str]:  # for `subprocess`
+    "The environment of a JupyterLab for this course, with its settings written."
+    settings = Path(folder).resolve()/'.jupyter'
+    (settings/'labconfig').mkdir(parents=True, exist_ok=True)
+    quiet = {'@jupyterlab/apputils-extension:notification': {'fetchNews': 'false'}}
+    _write_text(settings/'labconfig'/'default_setting_overrides.json', json.dumps(quiet))
+    paths = [str(settings), os.environ.get('JUPYTER_CONFIG_PATH', '')]
+    return {**_environment(), 'JUPYTER_CONFIG_PATH': os.pathsep.join(filter(None, paths))}
+
+# %% ../nbs/22_course.ipynb #b35fd4aa
 _SAY = dict(new='written', same='up to date', updated='brought up to date', yours='with your work',
             kept='kept as you left them')
 
@@ -605,7 +617,7 @@ def _lab(args: argparse.Namespace) -> int:
                                        'yours and run this again.')
     if args.no_open: return 0
     opens = lab_command(Path(args.folder)/lesson.name, not args.no_browser, args.port)
-    return _start(opens, _environment())
+    return _start(opens, lab_environment(args.folder))
 
 
 def _start(words: list[str], environment: dict[str, str]) -> int:

@@ -803,7 +803,11 @@ def test_auto_without_network_makes_practice_data_and_says_so(no_network, words,
 def test_auto_never_waits_long(words, monkeypatch, capsys):
     "A network that swallows everything: one wait a server, remembered for all its data sets"
     knocks = []
-    monkeypatch.setattr(socket, 'create_connection', lambda place, **options: (knocks.append(place), time.sleep(20)))
+    def never_answers(place, **options):
+        knocks.append(place)
+        time.sleep(20)
+        raise OSError('nobody there')
+    monkeypatch.setattr(socket, 'create_connection', never_answers)
     monkeypatch.setattr(datasets.can_reach, '__defaults__', (.3,))
     begin = time.monotonic()
     for name in ('mnist_sample', 'mnist_tiny', 'mnist_sample'): course_data(name)

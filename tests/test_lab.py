@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT/'tests')]
 from browser import browser_page, needs_chromium
 
-from lessonlib.course import lab_command, write_lessons
+from lessonlib.course import lab_command, lab_environment, write_lessons
 
 LESSON = '01_sgd'
 OPEN_TO_ALL = ['--allow-root', '--IdentityProvider.token=', '--ServerApp.password=', '--ServerApp.disable_check_xsrf=True', '--ServerApp.port_retries=0']
@@ -44,7 +44,7 @@ def lab(tmp_path):
     settings.write_text(json.dumps({'windowingMode': 'none'}))
     mine = {'JUPYTER_CONFIG_DIR': 'config', 'JUPYTER_DATA_DIR': 'data', 'JUPYTER_RUNTIME_DIR': 'runtime', 'IPYTHONDIR': 'ipython',
             'JUPYTERLAB_SETTINGS_DIR': 'settings', 'JUPYTERLAB_WORKSPACES_DIR': 'workspaces'}
-    environment = {**os.environ, **{name: str(tmp_path/place) for name, place in mine.items()}, 'PYTHONPATH': str(ROOT)}
+    environment = {**lab_environment(folder), **{name: str(tmp_path/place) for name, place in mine.items()}, 'PYTHONPATH': str(ROOT)}
     for name in ('MPLBACKEND', 'LESSONLIB_PAPER'): environment.pop(name, None)
     with log.open('w') as output:
         server = subprocess.Popen([*lab_command(folder/f'{LESSON}.ipynb', browser=False, port=port), *OPEN_TO_ALL], env=environment,
@@ -103,3 +103,4 @@ def test_a_lesson_in_jupyterlab(lab):
         failed = [output['ename'] for cell in code for output in cell['outputs'] if output['output_type'] == 'error']
         assert set(failed) == {'Unsolved'} and len(failed) >= 3
         assert page.watch.external == []
+        assert page.get_by_text('Jupyter news').count() == 0, 'a learner is asked about news'
