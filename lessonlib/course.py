@@ -783,7 +783,7 @@ _LAB = [('lesson', 'which to open, such as 01_sgd; without it the first one', di
         ('--no-browser', 'start JupyterLab, but open no browser', dict(action='store_true')),
         ('--port', 'where JupyterLab listens', dict(type=int))]
 
-# %% ../nbs/22_course.ipynb #5efc8c26
+# %% ../nbs/22_course.ipynb #18f75eab
 _RUN = [('lessons', 'which, such as 01_sgd; without any all of them', dict(nargs='*')),
         ('--jobs', 'how many at a time (default: 1)', dict(type=int, default=1)),
         ('--out', 'a folder to keep the executed notebooks in', {}),
@@ -805,5 +805,8 @@ def main(
     try: return args.run(args)
     except CourseError as problem: code, said = 2, problem
     except KeyboardInterrupt: code, said = 130, 'stopped'
+    except BrokenPipeError:  # nobody reads any more, as in `lessonlib data list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     print(f'lessonlib: {said}', file=sys.stderr)
     return code

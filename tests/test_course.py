@@ -489,3 +489,10 @@ def test_wheel_writes_the_student_edition(installed, tmp_path):
     assert done.returncode == 0, done.stderr
     assert (tmp_path/'my_course'/'01_sgd.ipynb').exists() and 'BEGIN SOLUTION' not in (
         tmp_path/'my_course'/'01_sgd.ipynb').read_text()
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    "As in `lessonlib data list | head -1`."
+    command = f'{sys.executable} -c "import sys; from lessonlib.course import main; sys.exit(main())" data list | head -1'
+    done = subprocess.run(['bash', '-c', f'set -o pipefail; {command}'], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0 and done.stderr == '' and len(done.stdout.splitlines()) == 1

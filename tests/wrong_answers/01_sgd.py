@@ -18,6 +18,31 @@ WRONG = {
         'loss(params).backward()\n'
         'return params.detach() - params.grad',             # forgets the learning rate
     ],
+    'check_fit_linear': [
+        'a = torch.zeros(x.shape[1]).requires_grad_()\n'
+        'for _ in range(steps):\n'
+        '    mse(x @ a, y).backward()\n'
+        '    with torch.no_grad(): a -= lr * a.grad\n'
+        'return a.detach()',                                # never clears the gradient
+        'a = torch.zeros(x.shape[1]).requires_grad_()\n'
+        'for _ in range(steps):\n'
+        '    mse(x @ a, y).backward()\n'
+        '    with torch.no_grad():\n'
+        '        a += lr * a.grad\n'
+        '        a.grad.zero_()\n'
+        'return a.detach()',                                # up the hill
+        'a = torch.zeros(x.shape[1]).requires_grad_()\n'
+        'mse(x @ a, y).backward()\n'
+        'return (a - lr * a.grad).detach()',                # one step only
+        'return torch.linalg.lstsq(x, y[:, None]).solution[:, 0]',   # the answer, but not by these steps
+        'a = torch.zeros(2).requires_grad_()\n'
+        'for _ in range(steps):\n'
+        '    mse(x @ a, y).backward()\n'
+        '    with torch.no_grad():\n'
+        '        a -= lr * a.grad\n'
+        '        a.grad.zero_()\n'
+        'return a.detach()',                                # for two parameters only
+    ],
     'check_average_memory': [
         'memory = 0.\n'
         'for slope in slopes: memory = momentum * memory + slope\n'
