@@ -17,9 +17,13 @@ class Watch:
     def __init__(self, page):
         self.external, self.complaints = [], []
         page.on('request', self._request)
-        page.on('requestfailed', lambda request: self.complaints.append(f'{request.url[:200]} could not be loaded: {request.failure}'))
+        page.on('requestfailed', self._failed)
         page.on('console', lambda message: message.type == 'error' and self.complaints.append(message.text[:500]))
         page.on('pageerror', lambda error: self.complaints.append(str(error)[:500]))
+
+    def _failed(self, request):
+        # ABORTED: the page was left before it came. A file that is not there, or a host, has another name.
+        if request.failure != 'net::ERR_ABORTED': self.complaints.append(f'{request.url[:200]} could not be loaded: {request.failure}')
 
     def _request(self, request):
         place = urlsplit(request.url)
