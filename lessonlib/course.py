@@ -6,9 +6,10 @@ __all__ = ['read_notebook', 'CourseError', 'directives', 'notebooks_folder', 'le
            'modules_used', 'notebook_key', 'executed', 'read_report', 'student_edition', 'work_digest', 'what_to_do',
            'write_lessons', 'lab_command', 'lab_environment', 'run_lessons', 'report_table', 'check_up', 'main']
 
-# %% ../nbs/22_course.ipynb #e4c26d24
+# %% ../nbs/22_course.ipynb #9da001fb
 import argparse
 import ast
+import asyncio
 import difflib
 import hashlib
 import json
@@ -124,7 +125,7 @@ def course_map(
                     f'| {time[0].lower() if time else ""} | `{modules[path.stem]}` |')
     return '\n'.join(rows)
 
-# %% ../nbs/22_course.ipynb #6080d870
+# %% ../nbs/22_course.ipynb #285c8b3b
 def _kernel_manager(folder: Path):
     "Starts kernels with the Python that is running, whatever kernels are installed."
     from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
@@ -141,9 +142,9 @@ def _kernel_manager(folder: Path):
     return manager
 
 
-def _kernel_environment(folder: Path) -> dict[str, str]:
+def _kernel_environment(folder: Path, paper: bool) -> dict[str, str]:
     "The environment of a lesson's kernel: on paper, pictures in the notebook, this very lessonlib."
-    return {**_environment(), 'LESSONLIB_PAPER': '1', 'IPYTHONDIR': str(folder),
+    return {**_environment(), 'LESSONLIB_PAPER': '1' if paper else '', 'IPYTHONDIR': str(folder),
             'MPLBACKEND': 'module://matplotlib_inline.backend_inline',
             'PYDEVD_DISABLE_FILE_VALIDATION': '1'}
 
@@ -227,7 +228,7 @@ def describe_error(
     tail = '\n'.join(plain[-lines:])
     return f"{head}: {error['name']}: {error['value']}\n\n{source}\n\n{tail}"
 
-# %% ../nbs/22_course.ipynb #8abf8c3b
+# %% ../nbs/22_course.ipynb #70e8d4f3
 def run_notebook(
     notebook: Path | str,  # the file; it is not changed
     out: Path | str | None = None,  # where to write the executed copy, also if a cell failed
@@ -236,6 +237,7 @@ def run_notebook(
     wrong_answers: dict | None = None,  # check's name -> answers to refuse; None: no trials
     folder: Path | str | None = None,  # where the kernel works; None: the notebook's own folder
     key: str = '',  # kept in the report, see `notebook_key`
+    paper: bool = True,  # for a page: what moves is drawn beforehand; False: live, as for a learner
 ) -> RunReport:
     "Run one notebook in a fresh kernel; errors are kept in the copy and in the report, not raised."
     import nbformat
@@ -247,14 +249,27 @@ def run_notebook(
         client = NotebookClient(book, km=_kernel_manager(Path(own)), timeout=timeout,
                                 record_timing=False)
         with client.setup_kernel(cwd=str(folder or notebook.parent), cleanup_kc=True,
-                                 env=_kernel_environment(Path(own))):
+                                 env=_kernel_environment(Path(own), paper)):
             report.error = _run_cells(client, report, progress or (lambda done, total: None))
             if report.ok and wrong_answers is not None: _try_all(client, report, wrong_answers)
     report.seconds = time.perf_counter() - start
     if out is not None: _write_executed(book, report, Path(out))
     return report
 
-# %% ../nbs/22_course.ipynb #787bd7f3
+# %% ../nbs/22_course.ipynb #39fde8af
+def _execute(client, cell, index: int, **options) -> None:
+    "Run one cell, and keep both sides awake while it runs."
+    from jupyter_core.utils import run_sync
+
+    async def run():
+        task = asyncio.ensure_future(client.async_execute_cell(cell, index, **options))
+        try:
+            while not (await asyncio.wait([task], timeout=5))[0]: client.kc.kernel_info()
+        finally: task.cancel()
+        return await task
+    run_sync(run)()
+
+# %% ../nbs/22_course.ipynb #7a1d1a54
 def _run_cells(client, report: RunReport, progress: Callable) -> dict | None:
     "Run the cells in order; returns what is to be said about the one that failed."
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
@@ -263,7 +278,7 @@ def _run_cells(client, report: RunReport, progress: Callable) -> dict | None:
         start = time.perf_counter()
         try:
             if cell.cell_type == 'code' and directives(cell.source).get('eval') != 'false':
-                client.execute_cell(cell, index)
+                _execute(client, cell, index)
         except (CellExecutionError, CellTimeoutError, DeadKernelError) as problem:
             shown = [line for output in cell.outputs for line in output.get('traceback', [])]
             return dict(index=index, source=cell.source, traceback='\n'.join(shown) or str(problem),
@@ -279,7 +294,7 @@ def _send(client, source: str) -> None:
     "Run some code in the kernel without leaving a trace in the notebook."
     import nbformat
     client.nb.cells.append(nbformat.v4.new_code_cell(source))
-    try: client.execute_cell(client.nb.cells[-1], len(client.nb.cells) - 1, store_history=False)
+    try: _execute(client, client.nb.cells[-1], len(client.nb.cells) - 1, store_history=False)
     finally: client.nb.cells.pop()
 
 # %% ../nbs/22_course.ipynb #9c33b5d8

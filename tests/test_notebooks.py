@@ -1,7 +1,9 @@
 "Every notebook of the course runs from its first cell to its last, in a fresh process of its own."
+import json
+
 import pytest
 
-from lessonlib.course import describe_error, directives
+from lessonlib.course import describe_error, directives, read_notebook, run_notebook, student_edition
 
 
 def test_notebook_runs(notebook_name, executed_notebook):
@@ -28,3 +30,15 @@ def test_figures_have_alt_text(notebook_name, executed_notebook):
         for output in cell.get('outputs', []):
             if 'image/png' in output.get('data', {}) and not output['metadata'].get('alt'): silent.append(index + 1)
     assert not silent, f'pictures without a title, so without alt text, in cells {silent}'
+
+
+def test_student_edition_runs_live(notebook_name, root, tmp_path):
+    "What a learner opens: Run All reaches the end, sliders and all, and only unsolved exercises answer with an error."
+    edition = tmp_path/f'{notebook_name}.ipynb'
+    edition.write_text(json.dumps(student_edition(root/'nbs'/f'{notebook_name}.ipynb')))
+    report = run_notebook(edition, out=tmp_path/'done.ipynb', folder=tmp_path, paper=False)
+    if not report.ok: pytest.fail(describe_error(report), pytrace=False)
+    errors = [output['ename'] for cell in read_notebook(tmp_path/'done.ipynb')['cells']
+              for output in cell.get('outputs', []) if output['output_type'] == 'error']
+    asked = [cell for cell in read_notebook(edition)['cells'] if 'raises-exception' in cell['metadata'].get('tags', [])]
+    assert errors == ['Unsolved'] * len(asked)
