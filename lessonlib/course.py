@@ -6,10 +6,9 @@ __all__ = ['read_notebook', 'CourseError', 'directives', 'notebooks_folder', 'le
            'modules_used', 'notebook_key', 'executed', 'read_report', 'student_edition', 'work_digest', 'what_to_do',
            'write_lessons', 'lab_command', 'lab_environment', 'run_lessons', 'report_table', 'check_up', 'main']
 
-# %% ../nbs/22_course.ipynb #9da001fb
+# %% ../nbs/22_course.ipynb #e4c26d24
 import argparse
 import ast
-import asyncio
 import difflib
 import hashlib
 import json
@@ -228,7 +227,7 @@ def describe_error(
     tail = '\n'.join(plain[-lines:])
     return f"{head}: {error['name']}: {error['value']}\n\n{source}\n\n{tail}"
 
-# %% ../nbs/22_course.ipynb #70e8d4f3
+# %% ../nbs/22_course.ipynb #7d8187b6
 def run_notebook(
     notebook: Path | str,  # the file; it is not changed
     out: Path | str | None = None,  # where to write the executed copy, also if a cell failed
@@ -248,6 +247,7 @@ def run_notebook(
     with tempfile.TemporaryDirectory(prefix='lesson-', ignore_cleanup_errors=True) as own:
         client = NotebookClient(book, km=_kernel_manager(Path(own)), timeout=timeout,
                                 record_timing=False)
+        client.comm_open_handlers.clear()  # answering live widgets, nbclient can miss a reply
         with client.setup_kernel(cwd=str(folder or notebook.parent), cleanup_kc=True,
                                  env=_kernel_environment(Path(own), paper)):
             report.error = _run_cells(client, report, progress or (lambda done, total: None))
@@ -256,20 +256,7 @@ def run_notebook(
     if out is not None: _write_executed(book, report, Path(out))
     return report
 
-# %% ../nbs/22_course.ipynb #39fde8af
-def _execute(client, cell, index: int, **options) -> None:
-    "Run one cell, and keep both sides awake while it runs."
-    from jupyter_core.utils import run_sync
-
-    async def run():
-        task = asyncio.ensure_future(client.async_execute_cell(cell, index, **options))
-        try:
-            while not (await asyncio.wait([task], timeout=5))[0]: client.kc.kernel_info()
-        finally: task.cancel()
-        return await task
-    run_sync(run)()
-
-# %% ../nbs/22_course.ipynb #7a1d1a54
+# %% ../nbs/22_course.ipynb #787bd7f3
 def _run_cells(client, report: RunReport, progress: Callable) -> dict | None:
     "Run the cells in order; returns what is to be said about the one that failed."
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
@@ -278,7 +265,7 @@ def _run_cells(client, report: RunReport, progress: Callable) -> dict | None:
         start = time.perf_counter()
         try:
             if cell.cell_type == 'code' and directives(cell.source).get('eval') != 'false':
-                _execute(client, cell, index)
+                client.execute_cell(cell, index)
         except (CellExecutionError, CellTimeoutError, DeadKernelError) as problem:
             shown = [line for output in cell.outputs for line in output.get('traceback', [])]
             return dict(index=index, source=cell.source, traceback='\n'.join(shown) or str(problem),
@@ -294,7 +281,7 @@ def _send(client, source: str) -> None:
     "Run some code in the kernel without leaving a trace in the notebook."
     import nbformat
     client.nb.cells.append(nbformat.v4.new_code_cell(source))
-    try: _execute(client, client.nb.cells[-1], len(client.nb.cells) - 1, store_history=False)
+    try: client.execute_cell(client.nb.cells[-1], len(client.nb.cells) - 1, store_history=False)
     finally: client.nb.cells.pop()
 
 # %% ../nbs/22_course.ipynb #9c33b5d8
