@@ -227,7 +227,7 @@ def describe_error(
     tail = '\n'.join(plain[-lines:])
     return f"{head}: {error['name']}: {error['value']}\n\n{source}\n\n{tail}"
 
-# %% ../nbs/22_course.ipynb #7d8187b6
+# %% ../nbs/22_course.ipynb #ca6d3a42
 def run_notebook(
     notebook: Path | str,  # the file; it is not changed
     out: Path | str | None = None,  # where to write the executed copy, also if a cell failed
@@ -248,8 +248,9 @@ def run_notebook(
         client = NotebookClient(book, km=_kernel_manager(Path(own)), timeout=timeout,
                                 record_timing=False)
         client.comm_open_handlers.clear()  # answering live widgets, nbclient can miss a reply
-        with client.setup_kernel(cwd=str(folder or notebook.parent), cleanup_kc=True,
-                                 env=_kernel_environment(Path(own), paper)):
+        environment = _kernel_environment(Path(own), paper)
+        place = str(folder or notebook.parent)
+        with client.setup_kernel(cwd=place, env=environment, cleanup_kc=True):
             report.error = _run_cells(client, report, progress or (lambda done, total: None))
             if report.ok and wrong_answers is not None: _try_all(client, report, wrong_answers)
     report.seconds = time.perf_counter() - start
@@ -491,17 +492,20 @@ def _wrong_answers(path: Path) -> tuple[str, dict]:
     if 'WRONG' not in names: raise CourseError(f'{path} must define WRONG, as the others there do')
     return text, names['WRONG']
 
-# %% ../nbs/22_course.ipynb #83b7e592
+# %% ../nbs/22_course.ipynb #fdc95fa6
 def student_edition(
     notebook: Path | str | dict,  # the author's notebook
 ) -> dict:  # a notebook, ready for `json.dumps`
     "The notebook as a learner gets it: no solutions, no outputs, nothing that only builds."
     book = read_notebook(notebook)
+    for found in exercises(book):  # the check answers, its source stays folded, and Run All goes on
+        book['cells'][found['checker']]['metadata'].update(jupyter={'source_hidden': True},
+                                                           tags=['raises-exception'])
     book['cells'] = [cell for index, cell in enumerate(book['cells'])
                      if _student_cell(cell, lambda: book['cells'][index + 1:])]
     return book
 
-# %% ../nbs/22_course.ipynb #fdcef111
+# %% ../nbs/22_course.ipynb #1ea82e7f
 def _student_cell(cell: dict, later: Callable) -> bool:
     "Turn one cell into the learner's; False if the learner does not need it."
     if cell['cell_type'] != 'code': return True
@@ -517,8 +521,6 @@ def _student_cell(cell: dict, later: Callable) -> bool:
         cell['metadata']['jupyter'] = {'source_hidden': True}
         return any(re.search(rf'\b{name}\b', text) for name in _bound(source))
     elif _SOLUTION.search(source): cell['source'] = replace_solution(source)
-    elif re.search(r'^@exercise\(', source, re.M):
-        cell['metadata'].update(jupyter={'source_hidden': True}, tags=['raises-exception'])
     return True
 
 # %% ../nbs/22_course.ipynb #31bf6464
