@@ -1,4 +1,4 @@
-"""What importing lessonlib.learner costs over importing torch: fresh processes, interleaved.
+"""What importing our modules costs over importing what they stand on: fresh processes, interleaved.
 
     python benchmarks/import_time.py [--rounds 9]
 """
@@ -13,13 +13,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 from timing import interleaved, machine, median, table  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
-STATEMENTS = {'torch': 'import torch', 'lessonlib.core': 'import torch, lessonlib.core',
-              'lessonlib.learner': 'import torch, lessonlib.learner'}
+# What is timed, and the row that it is compared with.
+STATEMENTS = {'torch': None, 'torch, lessonlib.core': 'torch', 'torch, lessonlib.learner': 'torch',
+              'torch, lessonlib.data_block': 'torch', 'torch, torchvision': None,
+              'torch, torchvision, lessonlib.transfer': 'torch, torchvision'}
 
 
 def fresh(statement: str):
     path = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])
-    return lambda: subprocess.run([sys.executable, '-c', statement], check=True, cwd=ROOT,
+    return lambda: subprocess.run([sys.executable, '-c', f'import {statement}'], check=True, cwd=ROOT,
                                   env={**os.environ, 'PYTHONPATH': path})
 
 
@@ -32,13 +34,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--rounds', type=int, default=9)
     args = parser.parse_args()
-    wall, cpu = interleaved({name: fresh(s) for name, s in STATEMENTS.items()}, args.rounds,
+    wall, cpu = interleaved({name: fresh(name) for name in STATEMENTS}, args.rounds,
                             clocks=(time.perf_counter, cpu_of_children))
     wall, cpu = median(wall), median(cpu)
-    rows = [[name, f'{wall[name]:.2f}', f'{wall[name] - wall["torch"]:+.2f}', f'{cpu[name]:.2f}',
-             f'{cpu[name] - cpu["torch"]:+.2f}'] for name in wall]
-    print(table(rows, ['import', 'seconds', 'over torch', 'CPU seconds', 'over torch']))
-    print(f'\nMedian of {args.rounds} interleaved rounds, a fresh process each; {machine()}.')
+    over = lambda seconds, name, base: f'{seconds[name] - seconds[base]:+.2f}' if base else ''
+    rows = [[f'`import {name}`', f'{wall[name]:.2f}', over(wall, name, base), f'{cpu[name]:.2f}', over(cpu, name, base)]
+            for name, base in STATEMENTS.items()]
+    print(table(rows, ['', 'seconds', 'over the base', 'CPU seconds', 'over the base']))
+    print(f'\nThe base is the first row of each kind (torch alone, or torch and torchvision). Median of {args.rounds} '
+          f'interleaved rounds, a fresh process each; {machine()}.')
 
 
 if __name__ == '__main__': main()

@@ -9,7 +9,7 @@ from typing import Any
 
 from .course import module_names
 
-# %% ../nbs/23_all.ipynb #42aacf85
+# %% ../nbs/23_all.ipynb #ad95faa5
 def _everything() -> dict[str, Any]:
     "Every public name of every module, in the order of the staircase; the later lesson wins."
     found = {}
@@ -20,6 +20,17 @@ def _everything() -> dict[str, Any]:
     return found
 
 
+def _companions() -> dict[str, Any]:
+    "The names from other libraries that scripts of the field take for granted."
+    import functools, pathlib
+    import matplotlib.pyplot as plt
+    import numpy as np
+    import pandas as pd
+    import torch
+    return dict(Path=pathlib.Path, partial=functools.partial, np=np, pd=pd, plt=plt, torch=torch,
+                nn=torch.nn, F=torch.nn.functional, Tensor=torch.Tensor, tensor=torch.tensor)
+
+
 _found = _everything()
-globals().update(_found)
-__all__ = list(_found)
+__all__ = [*_found, *(name for name in _companions() if name not in _found)]
+globals().update({**_companions(), **_found})

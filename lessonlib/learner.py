@@ -10,7 +10,7 @@ __all__ = ['events', 'norm_types', 'default_callbacks', 'TensorDataLoader', 'Dat
            'FiniteLoss', 'all_finite', 'in_order', 'ModelSummary', 'write_tensors', 'read_tensors', 'split_tensors',
            'join_tensors', 'Checkpoint']
 
-# %% ../nbs/05_learner.ipynb #b96dafc5
+# %% ../nbs/05_learner.ipynb #208b2755
 import json, math, re, sys, time, zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,8 +26,8 @@ from torch import nn, Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, RandomSampler, SequentialSampler, TensorDataset
 
-from .core import (atomic_path, default_device, get_rng_state, rng_guard,
-                            set_rng_state, to_device)
+from .core import (atomic_path, default_device, get_rng_state, keep_memory,
+                            rng_guard, set_rng_state, to_device)
 from .sgd import mse
 
 # %% ../nbs/05_learner.ipynb #05d2c6b8
@@ -387,7 +387,7 @@ def not_decayed(model:nn.Module) -> set:
 # %% ../nbs/05_learner.ipynb #5f644f88
 default_callbacks = []  # classes of callbacks that every new `Learner` starts with
 
-# %% ../nbs/05_learner.ipynb #1ec3526d
+# %% ../nbs/05_learner.ipynb #d78f02cf
 class Learner:
     "Data, model, loss and optimiser, and the loop that trains the model"
     def __init__(self,
@@ -403,6 +403,7 @@ class Learner:
         model_dir='models',      # folder in it where models are kept
         wd:float=.01             # weight decay; none on norms and biases
     ):
+        if dls.device.type == 'cpu': keep_memory()
         self.dls, self.model, self.lr, self.wd = dls, model.to(dls.device), lr, wd
         self.loss_func = loss_func or getattr(dls, 'loss_func', None)
         if self.loss_func is None:
@@ -1143,7 +1144,7 @@ def validate(self:Learner,
     with self._aside(): self._epoch_validate(dl)
     return list(self.recorder.valid_values)
 
-# %% ../nbs/05_learner.ipynb #5cbbb2f8
+# %% ../nbs/05_learner.ipynb #554545f8
 def in_order(dl):
     "A loader with the same items, each once and in order"
     if hasattr(dl, 'new'): return dl.new(shuffle=False, drop_last=False)
@@ -1153,12 +1154,13 @@ def in_order(dl):
                       collate_fn=dl.collate_fn, worker_init_fn=dl.worker_init_fn)
 
 class _Gather(Callback):
+    def __init__(self, with_input): self.with_input = with_input   # pictures would fill the memory
     def before_validate(self): self.inputs, self.preds, self.targs = [], [], []
     def after_batch(self):
-        for kept, value in ((self.inputs, self.xb), (self.preds, self.pred), (self.targs, self.yb)):
-            kept.append(to_cpu(value))
+        for kept, value in ((self.preds, self.pred), (self.targs, self.yb)): kept.append(to_cpu(value))
+        if self.with_input: self.inputs.append(to_cpu(self.xb))
 
-# %% ../nbs/05_learner.ipynb #55d3b716
+# %% ../nbs/05_learner.ipynb #1de35a50
 @patch
 def get_preds(self:Learner,
     ds_idx:int=1,           # which loader of `dls`; items come in order
@@ -1167,7 +1169,7 @@ def get_preds(self:Learner,
     act:Callable=None       # turns outputs into predictions; None: that of loss_func or `dls`
 ) -> tuple:
     "Predictions and targets of every item, on the CPU; targets are None where there are none"
-    gather = _Gather()
+    gather = _Gather(with_input)
     dl = self._loader(ds_idx, dl) if dl is not None else in_order(self._loader(ds_idx))
     with self.removed_cbs([Recorder, ProgressCallback]), self.added_cbs(gather), self._aside():
         self._epoch_validate(dl)
@@ -1175,8 +1177,9 @@ def get_preds(self:Learner,
     preds = join_batches(gather.preds)
     targs = tuple(map(join_batches, zip(*gather.targs))) or None
     result = (act(preds) if act else preds, targs[0] if targs and len(targs) == 1 else targs)
+    if not with_input: return result
     inputs = tuple(map(join_batches, zip(*gather.inputs)))
-    return (inputs[0] if len(inputs) == 1 else inputs, *result) if with_input else result
+    return inputs[0] if len(inputs) == 1 else inputs, *result
 
 # %% ../nbs/05_learner.ipynb #ec2ab949
 @patch

@@ -13,7 +13,8 @@ from lessonlib.course import lessons, module_names, read_notebook
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = ('torchvision', 'matplotlib', 'pandas', 'sklearn', 'ipywidgets', 'IPython', 'timm')
 # What must stay light, and what importing it must not bring along.
-LIGHT = dict(core=HEAVY, sgd=HEAVY, practice=HEAVY, datasets=HEAVY, mnist=HEAVY, learner=HEAVY,
+LIGHT = dict(core=HEAVY, sgd=HEAVY, practice=HEAVY, datasets=HEAVY, mnist=HEAVY, learner=HEAVY, data_block=HEAVY,
+             interpretation=HEAVY, lr_finder=HEAVY, augmentation=HEAVY[1:], pets=HEAVY[1:], transfer=HEAVY[1:],
              course=(*HEAVY, 'torch', 'numpy', 'nbformat', 'nbclient', 'jupyter_client', 'tqdm'))
 
 
