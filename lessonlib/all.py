@@ -9,7 +9,7 @@ from typing import Any
 
 from .course import module_names
 
-# %% ../nbs/23_all.ipynb #ad95faa5
+# %% ../nbs/23_all.ipynb #2bfc2828
 def _everything() -> dict[str, Any]:
     "Every public name of every module, in the order of the staircase; the later lesson wins."
     found = {}
@@ -32,5 +32,6 @@ def _companions() -> dict[str, Any]:
 
 
 _found = _everything()
-__all__ = [*_found, *(name for name in _companions() if name not in _found)]
-globals().update({**_companions(), **_found})
+_offered = {**_companions(), **_found}
+globals().update(_offered)
+__all__ = list(_offered)

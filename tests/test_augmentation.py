@@ -165,7 +165,8 @@ def test_a_mask_stays_on_its_picture(seed, size, pad_mode):
     assert moved.dtype == torch.int64 and set(moved.unique().tolist()) <= {0, 200}
     assert plain(new).shape[-2:] == moved.shape[-2:] == torch.Size(size or (61, 75))
     clear = (plain(new)[:, 0] - .5).abs() > .12  # beside the outline, the nearest pixel may be on its other side
-    assert ((plain(new)[:, 0] > .5) == (moved == 200))[clear].float().mean() > .995
+    least = .975 if pad_mode == 'zeros' else .985   # the outermost pixels of a picture fade into what is beyond, a mask's do not
+    assert ((plain(new)[:, 0] > .5) == (moved == 200))[clear].float().mean() > least
 
 
 @pytest.mark.parametrize('dtype', [torch.uint8, torch.int32, torch.int64, torch.float32, torch.bool])
