@@ -796,7 +796,7 @@ def remove(self:MixedPrecision) -> None:
     for hook in self.hooks: hook.remove()
     self.hooks, self.model = [], None
 
-# %% ../nbs/11_transfer.ipynb #a37cb660
+# %% ../nbs/11_transfer.ipynb #11dbbac8
 @patch
 def before_fit(self:MixedPrecision) -> None:
     "Make the scaler that float16 needs"
@@ -806,9 +806,11 @@ def before_fit(self:MixedPrecision) -> None:
         self.scaler = torch.amp.GradScaler(kind, init_scale=self.first_scale)
 
 @patch
-def before_validate(self:MixedPrecision) -> None: self.install()
+def before_validate(self:MixedPrecision) -> None:
+    "Validation computes the same way, with or without a fit before it"
+    self.install()
 
-# %% ../nbs/11_transfer.ipynb #9e46ff97
+# %% ../nbs/11_transfer.ipynb #ff2ee3c4
 @patch
 def before_backward(self:MixedPrecision) -> None:
     "Scale the loss up"
@@ -828,9 +830,12 @@ def before_step(self:MixedPrecision) -> None:
     raise CancelStepException
 
 @patch
-def state_dict(self:MixedPrecision) -> dict: return self.scaler.state_dict() if self.scaler else {}
+def state_dict(self:MixedPrecision) -> dict:
+    "The scale as it is now, for a checkpoint"
+    return self.scaler.state_dict() if self.scaler else {}
 @patch
 def load_state_dict(self:MixedPrecision, state:dict) -> None:
+    "Takes up the scale of an interrupted fit"
     if self.scaler and state: self.scaler.load_state_dict(state)
 
 # %% ../nbs/11_transfer.ipynb #7e11a385

@@ -161,12 +161,13 @@ def test_a_mask_stays_on_its_picture(seed, size, pad_mode):
     x = smooth(3, 1, 61, 75, seed)
     mask = tv_tensors.Mask((x[:, 0] > .5).long() * 200)
     set_seed(seed)
-    new, moved = Augment(usual, size, .5, pad_mode=pad_mode)((tv_tensors.Image(x), mask), True)
+    inside = tv_tensors.Image(torch.ones_like(x))  # with zeros beyond: 1 inside, 0 beyond, and between where the edge fades
+    new, moved, inside = Augment(usual, size, .5, pad_mode=pad_mode)((tv_tensors.Image(x), mask, inside), True)
     assert moved.dtype == torch.int64 and set(moved.unique().tolist()) <= {0, 200}
     assert plain(new).shape[-2:] == moved.shape[-2:] == torch.Size(size or (61, 75))
     clear = (plain(new)[:, 0] - .5).abs() > .12  # beside the outline, the nearest pixel may be on its other side
-    least = .975 if pad_mode == 'zeros' else .985   # the outermost pixels of a picture fade into what is beyond, a mask's do not
-    assert ((plain(new)[:, 0] > .5) == (moved == 200))[clear].float().mean() > least
+    clear &= (plain(inside)[:, 0] - .5).abs() > .49  # a picture's edge fades into what is beyond, a mask's does not
+    assert ((plain(new)[:, 0] > .5) == (moved == 200))[clear].float().mean() > .995
 
 
 @pytest.mark.parametrize('dtype', [torch.uint8, torch.int32, torch.int64, torch.float32, torch.bool])
