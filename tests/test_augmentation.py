@@ -170,6 +170,25 @@ def test_a_mask_stays_on_its_picture(seed, size, pad_mode):
     assert ((plain(new)[:, 0] > .5) == (moved == 200))[clear].float().mean() > .995
 
 
+@pytest.mark.parametrize('size', [None, (96, 96), (70, 110)])
+def test_mask_and_point_lie_where_the_picture_is_to_a_fraction_of_a_pixel(size):
+    "Half a pixel is what a wrong convention about corners costs. In the mean over many discs it cannot hide"
+    set_seed(1)
+    n, height, width, radius = 128, 120, 120, 14
+    y, x = torch.meshgrid(torch.arange(height) + .5, torch.arange(width) + .5, indexing='ij')
+    centre = torch.tensor([width, height]) * (.4 + .2 * torch.rand(n, 1, 2))
+    far = ((x - centre[:, :, :1])**2 + (y - centre[:, :, 1:])**2).sqrt()
+    sample = (tv_tensors.Image((radius + .5 - far).clamp(0, 1)[:, None]), tv_tensors.Mask((far < radius).long()),
+              tv_tensors.KeyPoints(centre, canvas_size=(height, width)))
+    image, mask, point = Augment([Rotate(p=1), Warp(p=1), Zoom(1, 1.1)], size, .9, pad_mode='zeros')(sample, True)
+    y, x = torch.meshgrid(*(torch.arange(side) + .5 for side in mask.shape[-2:]), indexing='ij')
+    def middle(parts):
+        return torch.stack([(parts * place).sum((1, 2)) / parts.sum((1, 2)) for place in (x, y)], 1)
+    seen = middle(plain(image)[:, 0])
+    assert (middle(plain(mask).float()) - seen).mean(0).abs().max() < .05
+    assert (plain(point)[:, 0] - seen).mean(0).abs().max() < .05
+
+
 @pytest.mark.parametrize('dtype', [torch.uint8, torch.int32, torch.int64, torch.float32, torch.bool])
 @pytest.mark.parametrize('shape', [(3, 20, 30), (3, 1, 20, 30), (3, 2, 20, 30)])
 def test_masks_of_any_type_and_shape(dtype, shape):
