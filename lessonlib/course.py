@@ -6,7 +6,7 @@ __all__ = ['read_notebook', 'CourseError', 'directives', 'notebooks_folder', 'le
            'modules_used', 'notebook_key', 'executed', 'read_report', 'student_edition', 'work_digest', 'what_to_do',
            'write_lessons', 'lab_command', 'lab_environment', 'run_lessons', 'report_table', 'check_up', 'main']
 
-# %% ../nbs/22_course.ipynb #e4c26d24
+# %% ../nbs/22_course.ipynb #ce0d6d51
 import argparse
 import ast
 import difflib
@@ -21,7 +21,7 @@ import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
-from importlib import metadata, util
+from importlib import import_module, metadata, util
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
@@ -687,12 +687,14 @@ def _run(args: argparse.Namespace) -> int:
     print(report_table(reports))
     return int(not all(report.ok for report in reports))
 
-# %% ../nbs/22_course.ipynb #64235046
+# %% ../nbs/22_course.ipynb #bd5eafcf
 def _data(args: argparse.Namespace) -> int:
     "List, fetch, mirror or verify data sets; all the work is done in `lessonlib.datasets`."
     from lessonlib import datasets
     try:
-        if args.action == 'list': shown = datasets.list_data()
+        if args.action == 'list':
+            _know_practice_sets()
+            shown = datasets.list_data()
         elif args.action == 'verify': shown = datasets.verify_data(args.names or None)
         elif args.action == 'get' and args.names: shown = map(datasets.untar_data, args.names)
         elif args.action == 'mirror' and args.names:
@@ -703,6 +705,13 @@ def _data(args: argparse.Namespace) -> int:
     for row in shown: print(row)
     if args.action == 'verify' and not shown: print('nothing is in the cache yet')
     return int(args.action == 'verify' and not all(row.ok for row in shown))
+
+
+def _know_practice_sets() -> None:
+    "Some lessons bring a practice set of their own, which is known once their module is imported."
+    for name, module in module_names().items():
+        if '@practice_set(' in find_lesson(name).read_text(encoding='utf-8'):
+            import_module(f'lessonlib.{module}')
 
 
 _USAGE = dict(get='which data? Say `lessonlib data get NAME`; `lessonlib data list` shows names',

@@ -399,7 +399,10 @@ def test_data_commands(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv('LESSONLIB_HOME', str(tmp_path/'home'))
     assert main(['data', 'verify']) == 0 and 'nothing is in the cache' in capsys.readouterr().out
     assert main(['data', 'list']) == 0
-    assert any(line.startswith('mnist_tiny ') and 'mirror' in line for line in capsys.readouterr().out.splitlines())
+    listed = capsys.readouterr().out.splitlines()
+    assert any(line.startswith('mnist_tiny ') and 'mirror' in line for line in listed)
+    for name in ('pets', 'ml_latest_small', 'adult_sample'):    # also the practice sets that later lessons bring
+        assert any(line.startswith(f'{name} ') and 'practice' in line for line in listed), name
     assert main(['data', 'get', 'mnist_tiny']) == 0
     folder = Path(capsys.readouterr().out.splitlines()[-1])
     assert (folder/'labels.csv').exists() and tmp_path/'home' in folder.parents
