@@ -160,13 +160,13 @@ def confusion_matrix(self:ClassificationInterpretation) -> np.ndarray:  # (class
     pairs = actual * n + predicted
     return torch.bincount(pairs, minlength=n * n).reshape(n, n).numpy()
 
-# %% ../nbs/08_interpretation.ipynb #e5231ee8
+# %% ../nbs/08_interpretation.ipynb #b3a710ee
 @patch
 def plot_confusion_matrix(self:ClassificationInterpretation,
     normalize:bool=False,  # shares of each row instead of counts
     figsize:tuple=None,    # inches; None: room for the name of every class
     dpi:int=None,          # pixels an inch; None: as matplotlib is set
-    title:str='Confusion matrix',
+    title:str='Confusion matrix',  # above it
     norm_dec:int=2,        # decimals of a share
     plot_txt:bool=True,    # write the numbers into the cells
     ax=None                # axes to draw on; None: new ones
@@ -244,7 +244,7 @@ def _counted(self:ClassificationInterpretation) -> tuple:
     counts = self.actual != self.ignore
     return self.actual[counts].numpy(), self.predicted[counts].numpy()
 
-# %% ../nbs/08_interpretation.ipynb #804c8a52
+# %% ../nbs/08_interpretation.ipynb #8416f8eb
 @patch
 def top_losses(self:Interpretation,
     k:int=None,         # how many; None, or more than there are: all
@@ -254,6 +254,23 @@ def top_losses(self:Interpretation,
     if k is not None and k < 1: raise ValueError(f'k is how many items to give, 1 or more, not {k}')
     order = self.losses.argsort(descending=largest, stable=True)[:k]
     return self.losses[order], order
+
+@patch
+def describe(self:Interpretation,
+    i:int  # position in the data set
+) -> str:
+    "Prediction, target and loss of one item"
+    pred, targ = (_row(values, i) for values in (self.preds, self.targs))
+    return f'{_numbers(pred)}\nactual {_numbers(targ)}\nloss {self.losses[i]:.2f}'
+
+@patch
+def describe(self:ClassificationInterpretation, i:int) -> str:
+    "Predicted class / actual class / loss / probability of the prediction"
+    if self.actual.ndim > 1: return f'loss {self.losses[i]:.2f}'   # a class for every pixel
+    guess, p = int(self.predicted[i]), self.preds[i].flatten()
+    words = f'{self.vocab[guess]} /\n{self.vocab[int(self.actual[i])]}\n{self.losses[i]:.2f}'
+    if not self.certain: return words
+    return f'{words} / {p[guess] if len(p) > 1 else p[0] if guess else 1 - p[0]:.2f}'
 
 # %% ../nbs/08_interpretation.ipynb #bc53db25
 @patch
@@ -293,24 +310,6 @@ def _numbers(x) -> str:
     values = x.flatten().tolist()
     return ', '.join(f'{v:.3g}' for v in values[:4]) + ' …' * (len(values) > 4)
 
-# %% ../nbs/08_interpretation.ipynb #22777f70
-@patch
-def describe(self:Interpretation,
-    i:int  # position in the data set
-) -> str:
-    "Prediction, target and loss of one item"
-    pred, targ = (_row(values, i) for values in (self.preds, self.targs))
-    return f'{_numbers(pred)}\nactual {_numbers(targ)}\nloss {self.losses[i]:.2f}'
-
-@patch
-def describe(self:ClassificationInterpretation, i:int) -> str:
-    "Predicted class / actual class / loss / probability of the prediction"
-    if self.actual.ndim > 1: return f'loss {self.losses[i]:.2f}'   # a class for every pixel
-    guess, p = int(self.predicted[i]), self.preds[i].flatten()
-    words = f'{self.vocab[guess]} /\n{self.vocab[int(self.actual[i])]}\n{self.losses[i]:.2f}'
-    if not self.certain: return words
-    return f'{words} / {p[guess] if len(p) > 1 else p[0] if guess else 1 - p[0]:.2f}'
-
 # %% ../nbs/08_interpretation.ipynb #a0d8f910
 @patch
 def plot_top_losses(self:Interpretation,
@@ -337,13 +336,12 @@ def plot_top_losses(self:Interpretation,
 Interpretation.legend = 'prediction, actual, loss'
 ClassificationInterpretation.legend = 'prediction / actual / loss / probability'
 
-# %% ../nbs/08_interpretation.ipynb #63e55a96
+# %% ../nbs/08_interpretation.ipynb #e155397d
 class Decision(NamedTuple):
     "What is to be done with a picture"
     do: str            # keep, delete or relabel
     label: str = None  # the new label
 
-# %% ../nbs/08_interpretation.ipynb #c9fcb0dc
 class Decisions:
     """What a person decided about pictures, kept in a file beside their folder until `apply`
 
@@ -403,7 +401,7 @@ def _open(self:Decisions, fresh:bool) -> None:
                          'it aside with fresh=True.')
     shutil.copyfile(self.file, self.file.with_name(self.file.name + '.bak'))
 
-# %% ../nbs/08_interpretation.ipynb #97cc56f6
+# %% ../nbs/08_interpretation.ipynb #271b2dbf
 @patch
 def _read(self:Decisions) -> dict:
     "The file as it is now: another notebook may have written to it"
@@ -412,15 +410,23 @@ def _read(self:Decisions) -> dict:
     return dict(kind='decisions', folder=self.folder.name, decisions={}, history=[])
 
 @patch
-def _begun(self:Decisions) -> set:
-    "Pictures that an interrupted `apply` may have moved"
-    return set()
-
-@patch
 def _is_same(self:Decisions, name:str, row:dict) -> bool:
     "The picture that was decided on is still there"
     file = self.folder/name
     return file.is_file() and file.stat().st_size == row['bytes']
+
+@patch
+def _manifest(self:Decisions) -> dict:
+    "What was moved so far, in batches"
+    file = self.bin/'manifest.json'
+    if file.exists(): return _read_json(file, 'moves', self.folder)
+    return dict(kind='moves', folder=self.folder.name, batches=[])
+
+@patch
+def _begun(self:Decisions) -> set:
+    "Pictures that an interrupted `apply` may have moved"
+    return {move['from'] for batch in self._manifest()['batches'] if not batch['done']
+            for move in batch['moves']}
 
 # %% ../nbs/08_interpretation.ipynb #fef8f708
 @patch
@@ -446,25 +452,32 @@ def _change(self:Decisions, path, do:str|None, label:str=None) -> None:
     state['history'].append([name, before])
     _write_json(self.file, state)
 
-# %% ../nbs/08_interpretation.ipynb #788768ee
+# %% ../nbs/08_interpretation.ipynb #b5cda964
 @patch
-def keep(self:Decisions, path) -> None:
+def keep(self:Decisions,
+    path,  # of a picture in the folder
+) -> None:
     "Looked at, and good as it is"
     self._change(path, 'keep')
 
 @patch
-def delete(self:Decisions, path) -> None:
+def delete(self:Decisions,
+    path,  # of a picture in the folder
+) -> None:
     "To be moved to the bin by `apply`"
     self._change(path, 'delete')
 
 @patch
-def forget(self:Decisions, path) -> None:
+def forget(self:Decisions,
+    path,  # of a picture in the folder
+) -> None:
     "No decision after all"
     self._change(path, None)
 
-# %% ../nbs/08_interpretation.ipynb #06a785f0
+# %% ../nbs/08_interpretation.ipynb #83dfd4ae
 @patch
-def relabel(self:Decisions, path,
+def relabel(self:Decisions,
+    path,      # of a picture in the folder
     label:str  # the right label, one of `vocab` if that is known
 ) -> None:
     "To be given another label by `apply`"
@@ -527,15 +540,6 @@ def __repr__(self:Decisions) -> str:
     return (f'{did.count("delete")} to delete, {did.count("relabel")} to relabel, '
             f'{did.count("keep")} to keep')
 
-# %% ../nbs/08_interpretation.ipynb #204e2ed9
-class Moves(NamedTuple):
-    "What `apply` or `restore` did"
-    done: list      # pairs (from, to)
-    skipped: list   # pairs (path, why)
-    def __repr__(self):
-        lines = [f'{len(self.done)} moved, {len(self.skipped)} left as they are']
-        return '\n'.join(lines + [f'  {path}: {why}' for path, why in self.skipped])
-
 # %% ../nbs/08_interpretation.ipynb #a5cda8f9
 @patch
 def _plan(self:Decisions, book:dict) -> tuple:
@@ -576,7 +580,15 @@ def _free(goal:Path, base:Path, taken) -> Path:
         goal = goal.with_name(stem + number + goal.suffix)
     return goal
 
-# %% ../nbs/08_interpretation.ipynb #c3201b16
+# %% ../nbs/08_interpretation.ipynb #dfeac0e9
+class Moves(NamedTuple):
+    "What `apply` or `restore` did"
+    done: list      # pairs (from, to)
+    skipped: list   # pairs (path, why)
+    def __repr__(self):
+        lines = [f'{len(self.done)} moved, {len(self.skipped)} left as they are']
+        return '\n'.join(lines + [f'  {path}: {why}' for path, why in self.skipped])
+
 @patch
 def _ends(self:Decisions, move:dict) -> tuple:
     "Where a move starts and where it ends"
@@ -592,20 +604,6 @@ def _move(self:Decisions, source:Path, goal:Path) -> None:
         if not os.path.lexists(source): raise
         with atomic_path(goal) as partial: shutil.copy2(source, partial)
         source.unlink()
-
-# %% ../nbs/08_interpretation.ipynb #cdebf4dd
-@patch
-def _manifest(self:Decisions) -> dict:
-    "What was moved so far, in batches"
-    file = self.bin/'manifest.json'
-    if file.exists(): return _read_json(file, 'moves', self.folder)
-    return dict(kind='moves', folder=self.folder.name, batches=[])
-
-@patch
-def _begun(self:Decisions) -> set:
-    "Pictures that an interrupted `apply` may have moved"
-    return {move['from'] for batch in self._manifest()['batches'] if not batch['done']
-            for move in batch['moves']}
 
 # %% ../nbs/08_interpretation.ipynb #84b4610e
 @patch
@@ -697,7 +695,7 @@ def _pictures(files, labels, losses, predicted=None) -> list:
              for f, y, loss, p in rows]
     return sorted(found, key=lambda p: -math.inf if math.isnan(p.loss) else -p.loss)
 
-# %% ../nbs/08_interpretation.ipynb #7802e598
+# %% ../nbs/08_interpretation.ipynb #129fcf2f
 def _sets_of(learn) -> dict:
     "Pictures by split, from a learner, from (files, labels, losses), or from a dict of those"
     if isinstance(learn, dict): return {name: _pictures(*rows) for name, rows in learn.items()}
@@ -715,7 +713,6 @@ def _sets_of(learn) -> dict:
         sets[name] = _pictures(items, labels, interp.losses, said)
     return sets
 
-# %% ../nbs/08_interpretation.ipynb #5f021238
 def _find_place(pictures:list) -> str|None:
     "Where the labels of these pictures stand"
     if all(p.path.parent.name == p.label for p in pictures): return 'folder'
@@ -780,34 +777,29 @@ def change(self:ImageClassifierCleaner) -> list:
     return [(i, said.label) for i, p in enumerate(self.pictures)
             if (said := self.decisions[p.path]) and said.do == 'relabel']
 
-# %% ../nbs/08_interpretation.ipynb #bfae0deb
+# %% ../nbs/08_interpretation.ipynb #bff39b46
+@patch
+def _seen_again(self:ImageClassifierCleaner, result, message:str=''):
+    "Hands the result on, once the view (and the face, if there is one) is drawn anew"
+    self.view(self.split, self.label)
+    if self._face is not None: self._fill(message)
+    return result
+
 @patch
 def undo(self:ImageClassifierCleaner) -> Path|None:
     "Takes back the last decision"
     path = self.decisions.undo()
-    self._show_again(f'undone: {path.name}' if path else 'nothing to undo')
-    return path
+    return self._seen_again(path, f'undone: {path.name}' if path else 'nothing to undo')
 
 @patch
 def apply(self:ImageClassifierCleaner) -> Moves:
     "Carries out all decisions, of all classes and splits: see `Decisions.apply`"
-    moves = self.decisions.apply()
-    self._show_again()
-    return moves
+    return self._seen_again(self.decisions.apply())
 
 @patch
 def restore(self:ImageClassifierCleaner) -> Moves:
     "Puts every picture back: see `Decisions.restore`"
-    moves = self.decisions.restore()
-    self._show_again()
-    return moves
-
-# %% ../nbs/08_interpretation.ipynb #4cfd8bbe
-@patch
-def _show_again(self:ImageClassifierCleaner, message:str='') -> None:
-    "Draws the view anew, if there is a face"
-    self.view(self.split, self.label)
-    if self._face is not None: self._fill(message)
+    return self._seen_again(self.decisions.restore())
 
 # %% ../nbs/08_interpretation.ipynb #fa6b82dd
 _UNDECIDED = Decision('undecided')   # a menu takes the value None for no choice at all

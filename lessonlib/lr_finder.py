@@ -20,26 +20,43 @@ from .learner import (as_list, Callback, CancelFitException, CancelValidExceptio
                                Checkpoint, FiniteLoss, Learner, progress_kind, ProgressCallback,
                                Recorder)
 
-# %% ../nbs/10_lr_finder.ipynb #54312aad
-def sched_no(start:float, end:float, pct:float) -> float:
-    "Stays at the start"
+# %% ../nbs/10_lr_finder.ipynb #2806953c
+def sched_no(
+    start:float,  # value at 0
+    end:float,    # makes no difference
+    pct:float     # share of the training that is done, 0 to 1
+) -> float:
+    "Stays at `start`"
     return start
 
-def sched_lin(start:float, end:float, pct:float) -> float:
-    "A straight line from start to end"
+def sched_lin(
+    start:float,  # value at 0
+    end:float,    # value at 1
+    pct:float     # share of the training that is done, 0 to 1
+) -> float:
+    "A straight line from `start` to `end`"
     return start + pct * (end - start)
 
-def sched_cos(start:float, end:float, pct:float) -> float:
+# %% ../nbs/10_lr_finder.ipynb #e1cec397
+def sched_cos(
+    start:float,  # value at 0
+    end:float,    # value at 1
+    pct:float     # share of the training that is done, 0 to 1
+) -> float:
     "Half a cosine wave: slow, fast, slow (Loshchilov and Hutter, 2017)"
     return start + (1 - math.cos(math.pi * pct)) / 2 * (end - start)
 
-def sched_exp(start:float, end:float, pct:float) -> float:
+def sched_exp(
+    start:float,  # value at 0, above 0
+    end:float,    # value at 1, above 0
+    pct:float     # share of the training that is done, 0 to 1
+) -> float:
     "Times the same factor every step: a straight line on a logarithmic scale"
     return start * (end / start) ** pct
 
-# %% ../nbs/10_lr_finder.ipynb #11dade54
+# %% ../nbs/10_lr_finder.ipynb #7dca1523
 class Schedule:
-    "A setting as a function of how much of the fit is done"
+    "A setting as a function of how much of the fit is done; ValueError if its ends do not match"
     def __init__(self,
         rule:Callable,  # `rule(start, end, pct)` gives the value at `pct`
         start,          # value at 0: a number, or a list with one for each layer group
@@ -59,43 +76,55 @@ class Schedule:
         return [self.rule(start, end, pct) for start, end in zip(self.start, self.end)]
     def __repr__(self): return f'Schedule({self.rule.__name__}, {self.start}, {self.end})'
 
-# %% ../nbs/10_lr_finder.ipynb #240df096
-def SchedNo(start, end=None) -> Schedule:
-    "Stays at `start`, whatever `end`"
+# %% ../nbs/10_lr_finder.ipynb #0e63dbf7
+def SchedNo(
+    start,     # the value: a number, or a list with one for each layer group
+    end=None   # makes no difference
+) -> Schedule:
+    "Stays at `start`"
     return Schedule(sched_no, start, start if end is None else end)
 
-def SchedLin(start, end) -> Schedule:
+def SchedLin(
+    start,  # value at 0: a number, or a list with one for each layer group
+    end     # value at 1, likewise
+) -> Schedule:
     "A straight line from `start` to `end`"
     return Schedule(sched_lin, start, end)
 
-def SchedCos(start, end) -> Schedule:
+def SchedCos(
+    start,  # value at 0: a number, or a list with one for each layer group
+    end     # value at 1, likewise
+) -> Schedule:
     "Half a cosine wave from `start` to `end`"
     return Schedule(sched_cos, start, end)
 
-def SchedExp(start, end) -> Schedule:
-    "The same factor every step, from `start` to `end`; both above 0"
+# %% ../nbs/10_lr_finder.ipynb #e0b3a4dd
+def SchedExp(
+    start,  # value at 0: a number, or a list with one for each layer group
+    end     # value at 1, likewise
+) -> Schedule:
+    "The same factor every step, from `start` to `end`; ValueError unless both are above 0"
     for value in (*as_list(start), *as_list(end)):
         if not value > 0:
             raise ValueError(f'SchedExp multiplies: values must be above 0, not {value}')
     return Schedule(sched_exp, start, end)
 
-# %% ../nbs/10_lr_finder.ipynb #d9390030
 def SchedPoly(
-    start,        # value at 0
-    end,          # value at 1
-    power:float   # 1 is a straight line; above it starts slowly, below it starts fast
+    start,       # value at 0: a number, or a list with one for each layer group
+    end,         # value at 1, likewise
+    power:float  # above 0: 1 is a straight line, more starts slowly, less starts fast
 ) -> Schedule:
-    "A power of pct, from `start` to `end`"
+    "A power of pct, from `start` to `end`; ValueError unless the power is above 0"
     if not power > 0: raise ValueError(f'power must be above 0, got {power}')
     def sched_poly(start, end, pct): return start + pct ** power * (end - start)
     return Schedule(sched_poly, start, end)
 
-# %% ../nbs/10_lr_finder.ipynb #563cddc6
+# %% ../nbs/10_lr_finder.ipynb #6d169f86
 def combine_scheds(
     pcts:Sequence,   # share of the fit that each phase takes; they add up to 1
     scheds:Sequence  # a function of pct for each phase
-) -> Callable:
-    "One schedule after the other"
+) -> Callable:  # a function of pct
+    "One schedule after the other; ValueError unless each has its share and they add up to 1"
     if len(pcts) != len(scheds) or not pcts:
         raise ValueError(f'{len(pcts)} shares for {len(scheds)} schedules; give one each')
     if min(pcts) < 0 or abs(sum(pcts) - 1) > 1e-6:
@@ -109,24 +138,24 @@ def combine_scheds(
         return sched(min((pct - begin) / share, 1.))
     return combined
 
-# %% ../nbs/10_lr_finder.ipynb #a45f801e
+# %% ../nbs/10_lr_finder.ipynb #c1777bf7
 def combined_cos(
     pct:float,  # share of the fit that the first half takes
     start,      # value at 0
     middle,     # value at `pct`
     end         # value at 1
-) -> Callable:
-    "A cosine from `start` to `middle`, and another on to `end`"
+) -> Callable:  # a function of pct
+    "A cosine from `start` to `middle`, and another on to `end`; ValueError if pct is beyond 0 to 1"
     if not 0 <= pct <= 1: raise ValueError(f'pct must be between 0 and 1, got {pct}')
     return combine_scheds([pct, 1 - pct], [SchedCos(start, middle), SchedCos(middle, end)])
 
-# %% ../nbs/10_lr_finder.ipynb #caccb095
+# %% ../nbs/10_lr_finder.ipynb #677d0c3e
 @patch
 def set_hyper(self:Learner,
     name:str,  # lr, mom, wd, or what the optimiser calls it
     value      # a number, or one for each layer group
 ) -> None:
-    "Sets a setting of the optimiser"
+    "Sets a setting of the optimiser; ValueError if it has none of that name"
     if name == 'lr': return self.set_lr(value)
     values = value if isinstance(value, (list, tuple)) else [value] * self.n_layer_groups
     for group in self.opt.param_groups:
@@ -136,6 +165,7 @@ def set_hyper(self:Learner,
         else: group[_setting(self.opt, 'momentum' if name == 'mom' else name)] = one
 
 def _setting(opt, name:str) -> str:
+    "The name, if the optimiser knows it"
     known = [key for key in opt.param_groups[0] if key not in ('params', 'layer_group', 'decays')]
     if name not in known:
         raise ValueError(f'{type(opt).__name__} has no setting {name}; it has {", ".join(known)}')
@@ -159,12 +189,12 @@ class ParamScheduler(Callback):
     def after_fit(self):
         for group, kept in zip(self.learn.opt.param_groups, self.kept): group.update(kept)
 
-# %% ../nbs/10_lr_finder.ipynb #be2427c0
+# %% ../nbs/10_lr_finder.ipynb #56a5c4ea
 @patch
 def plot_lr(self:Recorder,
     ax=None  # axes to draw on; None: new ones
 ):
-    "Draws the learning rate of the last layer group, batch by batch"
+    "Draws the learning rate of the last layer group, batch by batch; ValueError before a fit"
     import matplotlib.pyplot as plt
     if not self.batches: raise ValueError('Nothing to draw: no batch has been trained yet')
     if ax is None: ax = plt.subplots(figsize=(5, 2.8), layout='constrained')[1]
@@ -184,12 +214,12 @@ def plot_sched(self:Recorder,
     axes[1].set(title='Momentum during training', xlabel='batch', ylabel='momentum')
     return axes
 
-# %% ../nbs/10_lr_finder.ipynb #c4b44941
+# %% ../nbs/10_lr_finder.ipynb #549bdd5a
 def layer_rates(
     lr,    # a number, a list with one for each group, slice(a, b) or slice(b)
     n:int  # number of layer groups
 ) -> list:
-    "A learning rate for each of `n` layer groups"
+    "A learning rate for each of `n` layer groups; ValueError for rates that cannot be meant"
     if isinstance(lr, slice): return _slice_rates(lr.start, lr.stop, lr.step, n)
     if hasattr(lr, 'tolist'): lr = lr.tolist()   # tensors and arrays
     if not isinstance(lr, (list, tuple)): return [lr] * n
@@ -197,6 +227,7 @@ def layer_rates(
     return list(lr)
 
 def _slice_rates(first, last, step, n:int) -> list:
+    "Equal factors from first to last, or a tenth of last for all but the last"
     said = f'slice({last})' if first is None else f'slice({first}, {last})'
     if step is not None: raise ValueError('A slice of learning rates has no step: slice(a, b)')
     if last is None or not last > 0 or (first is not None and not first > 0):
@@ -214,7 +245,7 @@ def spread_lr(self:Learner,
     "A learning rate for each layer group"
     return layer_rates(lr, self.n_layer_groups)
 
-# %% ../nbs/10_lr_finder.ipynb #0777ded4
+# %% ../nbs/10_lr_finder.ipynb #f2764b18
 @patch
 def _fit_schedule(self:Learner, n_epoch:int, lr, make:Callable, moms=None, reset_opt=False,
                   cbs=None, **kwargs) -> None:
@@ -230,11 +261,14 @@ def _fit_schedule(self:Learner, n_epoch:int, lr, make:Callable, moms=None, reset
 
 @patch
 def _has_momentum(self:Learner) -> bool:
+    "True if the optimiser has a momentum to schedule"
     return all(g.get('betas') or g.get('momentum') for g in self.opt.param_groups)
 
-def _over(rates:list, by:float) -> list: return [rate / by for rate in rates]
+def _over(rates:list, by:float) -> list:
+    "Each rate divided by a number"
+    return [rate / by for rate in rates]
 
-# %% ../nbs/10_lr_finder.ipynb #9d7ca7ae
+# %% ../nbs/10_lr_finder.ipynb #081ffa6b
 @patch
 def fit_one_cycle(self:Learner,
     n_epoch:int,           # epochs to train
@@ -248,37 +282,43 @@ def fit_one_cycle(self:Learner,
     reset_opt:bool=False,  # start with a new optimiser
     resume=None            # checkpoint to go on from, as in `fit`
 ) -> None:
-    "One-cycle (Smith, 2018): the rate goes up and down, momentum down and up (if there is any)"
-    if not (div > 0 and div_final > 0): raise ValueError('div and div_final must be above 0, got '
-                                                         f'{div} and {div_final}')
+    "One-cycle (Smith, 2018): the rate up and down, momentum against it; ValueError for rates of 0"
+    if not (div > 0 and div_final > 0):
+        raise ValueError(f'div and div_final must be above 0, got {div} and {div_final}')
     def make(rates):
         return combined_cos(pct_start, _over(rates, div), rates, _over(rates, div_final))
     self._fit_schedule(n_epoch, lr_max, make, moms and combined_cos(pct_start, *moms), reset_opt,
                        cbs, wd=wd, resume=resume)
 
-# %% ../nbs/10_lr_finder.ipynb #d3296f78
+# %% ../nbs/10_lr_finder.ipynb #d7f8625f
 @patch
 def fit_flat_cos(self:Learner,
     n_epoch:int,           # epochs to train
     lr=None,               # number, list or slice; None: `learn.lr`
     div_final:float=1e5,   # ends at lr/div_final
     pct_start:float=.75,   # share of the fit in which the rate stays
-    wd:float=None, cbs=None, reset_opt:bool=False, resume=None  # as in `fit_one_cycle`
+    wd:float=None,         # weight decay; None: `learn.wd`
+    cbs=None,              # callbacks for this fit only
+    reset_opt:bool=False,  # start with a new optimiser
+    resume=None            # checkpoint to go on from, as in `fit`
 ) -> None:
-    "A constant learning rate, then half a cosine down"
+    "A constant learning rate, then half a cosine down; ValueError for rates of 0"
     def make(rates): return combined_cos(pct_start, rates, rates, _over(rates, div_final))
     self._fit_schedule(n_epoch, lr, make, None, reset_opt, cbs, wd=wd, resume=resume)
 
-# %% ../nbs/10_lr_finder.ipynb #c45de180
+# %% ../nbs/10_lr_finder.ipynb #a66b382f
 @patch
 def fit_sgdr(self:Learner,
     n_cycles:int,          # how often the rate falls
     cycle_len:int=1,       # epochs of the first cycle
     lr_max=None,           # number, list or slice; None: `learn.lr`
     cycle_mult:int=2,      # each cycle is so many times as long as the one before
-    wd:float=None, cbs=None, reset_opt:bool=False, resume=None  # as in `fit_one_cycle`
+    wd:float=None,         # weight decay; None: `learn.wd`
+    cbs=None,              # callbacks for this fit only
+    reset_opt:bool=False,  # start with a new optimiser
+    resume=None            # checkpoint to go on from, as in `fit`
 ) -> None:
-    "Half a cosine down to 0, again and again (Loshchilov and Hutter, 2017)"
+    "Half a cosine down to 0, again and again (Loshchilov, Hutter, 2017); ValueError for no cycle"
     if min(n_cycles, cycle_len, cycle_mult) < 1:
         raise ValueError('n_cycles, cycle_len and cycle_mult must be 1 or more')
     lengths = [cycle_len * cycle_mult ** i for i in range(n_cycles)]
@@ -286,20 +326,34 @@ def fit_sgdr(self:Learner,
     def make(rates): return combine_scheds(shares, [SchedCos(rates, [0.] * len(rates))] * n_cycles)
     self._fit_schedule(sum(lengths), lr_max, make, None, reset_opt, cbs, wd=wd, resume=resume)
 
-# %% ../nbs/10_lr_finder.ipynb #79065a7f
-def minimum(lrs, losses, num_it:int=None) -> float:
+# %% ../nbs/10_lr_finder.ipynb #9d5fdaab
+def minimum(
+    lrs,              # learning rates, rising
+    losses,           # the smoothed loss at each
+    num_it:int=None   # steps that were planned; makes no difference
+) -> float:
     "A tenth of the rate at which the loss is lowest"
     return float(lrs[_values(losses).argmin()]) / 10
 
-def steep(lrs, losses, num_it:int=None) -> float:
+def steep(
+    lrs,              # learning rates, rising
+    losses,           # the smoothed loss at each
+    num_it:int=None   # steps that were planned; makes no difference
+) -> float:
     "The rate at which the loss falls fastest, on a logarithmic scale of rates"
     falls = _values(losses).diff() / _values(lrs).log().diff()
     return float(lrs[falls.argmin()])
 
-def _values(numbers) -> Tensor: return torch.as_tensor(numbers, dtype=torch.float64)
+def _values(numbers) -> Tensor:
+    "As a tensor of double precision"
+    return torch.as_tensor(numbers, dtype=torch.float64)
 
-# %% ../nbs/10_lr_finder.ipynb #2a945958
-def valley(lrs, losses, num_it:int=None) -> float:
+# %% ../nbs/10_lr_finder.ipynb #e827906b
+def valley(
+    lrs,              # learning rates, rising
+    losses,           # the smoothed loss at each
+    num_it:int=None   # steps that were planned; makes no difference
+) -> float:
     "The rate in the middle of the longest fall: as many steps as each go below the last"
     losses = _values(losses).tolist()
     falls = []   # for each step, the length of the longest decreasing subsequence that ends there
@@ -310,8 +364,11 @@ def valley(lrs, losses, num_it:int=None) -> float:
     first = max(falls.index(longest) - longest, 0)
     return float(lrs[first + int(third) + int(third / 2)])
 
-# %% ../nbs/10_lr_finder.ipynb #dbb5ac32
-def slide(lrs, losses, num_it:int=None,
+# %% ../nbs/10_lr_finder.ipynb #d3b0204f
+def slide(
+    lrs,                   # learning rates, rising
+    losses,                # the smoothed loss at each
+    num_it:int=None,       # steps that were planned; makes no difference
     width:int=15,          # steps between the two ends of the window
     difference:float=.005  # slopes closer than this are equal
 ) -> float:
@@ -343,16 +400,6 @@ class _Finder(Callback):
             raise CancelFitException
     def before_validate(self): raise CancelValidException
 
-# %% ../nbs/10_lr_finder.ipynb #3ba99523
-def _shallow(values:dict, without) -> dict:
-    return {name: copy(value) if isinstance(value, (list, dict, set)) else value
-            for name, value in values.items() if name not in without}
-
-def _put_back(thing, kept:dict, without) -> None:
-    for name in [n for n in vars(thing) if n not in kept and n not in without]:
-        del vars(thing)[name]
-    vars(thing).update(kept)
-
 # %% ../nbs/10_lr_finder.ipynb #d31b46a0
 def _remember_model(model:nn.Module) -> Callable:
     "Gives a function that puts parameters, buffers, modes and other attributes back"
@@ -372,6 +419,18 @@ def _remember_model(model:nn.Module) -> Callable:
             param.grad = grad
         for module, kept in others: _put_back(module, kept, own)
     return restore
+
+# %% ../nbs/10_lr_finder.ipynb #e8650d8d
+def _shallow(values:dict, without) -> dict:
+    "A copy that keeps what lists, dicts and sets hold now"
+    return {name: copy(value) if isinstance(value, (list, dict, set)) else value
+            for name, value in values.items() if name not in without}
+
+def _put_back(thing, kept:dict, without) -> None:
+    "Gives `thing` the attributes that were kept"
+    for name in [n for n in vars(thing) if n not in kept and n not in without]:
+        del vars(thing)[name]
+    vars(thing).update(kept)
 
 # %% ../nbs/10_lr_finder.ipynb #ad7841e8
 @patch
@@ -411,7 +470,7 @@ def _find_bar(self:Learner):
         try: yield shown.bar
         finally: shown.stop()
 
-# %% ../nbs/10_lr_finder.ipynb #a8dce263
+# %% ../nbs/10_lr_finder.ipynb #5be51c1f
 def _readable(lrs:list, losses:list, num_it:int) -> tuple:
     "The part of a curve that readings look at: no warm-up, no explosion"
     first, last = num_it // 10, len(lrs) - num_it // 20
@@ -419,8 +478,19 @@ def _readable(lrs:list, losses:list, num_it:int) -> tuple:
     return lrs[first:min(last, finite)], losses[first:min(last, finite)]
 
 def _read(func:Callable, run:tuple, num_it:int) -> float:
+    "One reading of a curve; nan if there is next to nothing of it"
     lrs, losses = _readable(*run, num_it)
     return func(torch.tensor(lrs), torch.tensor(losses), num_it) if len(lrs) > 4 else math.nan
+
+_not_in_lr_find = (Recorder, ProgressCallback, FiniteLoss, Checkpoint)
+
+def _check_range(start_lr:float, end_lr:float, num_it:int, repeats:int) -> None:
+    "Raises ValueError for a range that cannot be tried"
+    if not 0 < start_lr < end_lr < math.inf:
+        raise ValueError(f'lr_find needs 0 < start_lr < end_lr, got {start_lr} and {end_lr}')
+    if num_it < 10 or repeats < 0:
+        raise ValueError('lr_find needs num_it of 10 or more and repeats of 0 or more, got '
+                         f'{num_it} and {repeats}')
 
 # %% ../nbs/10_lr_finder.ipynb #f6636150
 class SuggestedLRs(tuple):
@@ -486,17 +556,7 @@ def _doubts(lrs:list, losses:list, readings:list) -> str|None:
         return (f'The readings disagree, from {min(readings):.1e} to {max(readings):.1e}: look at '
                 'the curve, or run lr_find(repeats=3).')
 
-# %% ../nbs/10_lr_finder.ipynb #dde73038
-_not_in_lr_find = (Recorder, ProgressCallback, FiniteLoss, Checkpoint)
-
-def _check_range(start_lr:float, end_lr:float, num_it:int, repeats:int) -> None:
-    if not 0 < start_lr < end_lr < math.inf:
-        raise ValueError(f'lr_find needs 0 < start_lr < end_lr, got {start_lr} and {end_lr}')
-    if num_it < 10 or repeats < 0:
-        raise ValueError('lr_find needs num_it of 10 or more and repeats of 0 or more, got '
-                         f'{num_it} and {repeats}')
-
-# %% ../nbs/10_lr_finder.ipynb #46b49aaa
+# %% ../nbs/10_lr_finder.ipynb #aa8440d5
 @patch
 def lr_find(self:Learner,
     start_lr:float=1e-7,   # first learning rate, so low that nothing happens
@@ -507,7 +567,7 @@ def lr_find(self:Learner,
     suggest_funcs=(minimum, steep), # functions of (lrs, losses, num_it): what to unpack to
     repeats:int=0          # further runs, with other batches, for an interval
 ) -> 'SuggestedLRs':
-    "Tries ever higher rates in a short mock training (Smith, 2017); the learner stays as it was"
+    "Tries ever higher rates in a mock training (Smith, 2017); ValueError if they do not rise"
     _check_range(start_lr, end_lr, num_it, repeats)
     leave_out = [cb for cb in self.cbs if not getattr(type(cb), 'in_lr_find', True)]
     random = self._random_state()

@@ -1,8 +1,5 @@
 "The data cleaner driven by mouse in a real JupyterLab: decisions survive a change of class and a restart of the kernel."
 import json
-import os
-import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,9 +10,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT/'tests')]
 from browser import browser_page, needs_chromium
-from test_lab import OPEN_TO_ALL, free_port, wait_until_up
-
-from lessonlib.course import lab_command, lab_environment
+from lab_server import open_notebook, running_lab
 
 FIRST = '''import os
 from pathlib import Path
@@ -28,7 +23,7 @@ cleaner'''
 @pytest.fixture
 def lab(tmp_path):
     "The address of a JupyterLab on a folder with pictures and a notebook of two cells, and that folder"
-    folder, log, port = tmp_path/'course', tmp_path/'lab.log', free_port()
+    folder = tmp_path/'course'
     for i in range(6):
         place = folder/'animals'/('cat', 'dog')[i % 2]
         place.mkdir(parents=True, exist_ok=True)
@@ -36,25 +31,7 @@ def lab(tmp_path):
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(FIRST), nbformat.v4.new_code_cell('cleaner.apply()')])
     book.metadata.kernelspec = dict(name='python3', display_name='Python 3 (ipykernel)')
     nbformat.write(book, folder/'clean.ipynb')
-    settings = tmp_path/'settings'/'@jupyterlab'/'notebook-extension'/'tracker.jupyterlab-settings'
-    settings.parent.mkdir(parents=True)
-    settings.write_text(json.dumps({'windowingMode': 'none'}))
-    mine = {'JUPYTER_CONFIG_DIR': 'config', 'JUPYTER_DATA_DIR': 'data', 'JUPYTER_RUNTIME_DIR': 'runtime', 'IPYTHONDIR': 'ipython',
-            'JUPYTERLAB_SETTINGS_DIR': 'settings', 'JUPYTERLAB_WORKSPACES_DIR': 'workspaces'}
-    environment = {**lab_environment(folder), **{name: str(tmp_path/place) for name, place in mine.items()}, 'PYTHONPATH': str(ROOT)}
-    for name in ('MPLBACKEND', 'LESSONLIB_PAPER'): environment.pop(name, None)
-    with log.open('w') as output:
-        server = subprocess.Popen([*lab_command(folder/'clean.ipynb', browser=False, port=port), *OPEN_TO_ALL], env=environment,
-                                  cwd=folder, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
-    try:
-        wait_until_up(server, f'http://127.0.0.1:{port}/api/status', log)
-        yield f'http://127.0.0.1:{port}', folder
-    finally:
-        server.send_signal(signal.SIGTERM)   # it stops its kernels, which have process groups of their own
-        try: server.wait(20)
-        except subprocess.TimeoutExpired: pass
-        try: os.killpg(server.pid, signal.SIGKILL)
-        except ProcessLookupError: pass
+    with running_lab(folder/'clean.ipynb', tmp_path) as address: yield address, folder
 
 def run_cell(page, number):
     "Runs one cell"
@@ -82,9 +59,7 @@ def test_cleaning_in_jupyterlab(lab):
     file = folder/'animals.decisions.json'
     decided = lambda: {name: (row['do'], row['label']) for name, row in json.loads(file.read_text())['decisions'].items()}
     with browser_page(1400, 1000) as page:
-        page.goto(f'{address}/lab/tree/clean.ipynb?reset', wait_until='load')
-        page.wait_for_selector('.jp-Notebook .jp-Cell', timeout=60_000)
-        page.get_by_text('Python 3 (ipykernel) | Idle').wait_for(timeout=60_000)
+        open_notebook(page, address, 'clean.ipynb')
         run_cell(page, 0)
         page.locator('.cleaner-card').nth(5).wait_for(timeout=60_000)
         label = page.locator('.cleaner select').nth(1)

@@ -909,6 +909,8 @@ def test_recipes_of_loaders(learn, files, tmp_path):
         with pytest.raises(ValueError): BlockDataLoaders.from_recipe(wrong)
     for tfms in (dict(item_tfms=[Resize(8), add_one]), dict(batch_tfms=add_one)):
         with pytest.raises(TypeError, match='add_one'): block_of(**tfms).dataloaders(files[0].parent).recipe()
+    for tfms in (dict(item_tfms=[Resize(8), TrainOnly(v2.RandomHorizontalFlip())]), dict(batch_tfms=TrainOnly(v2.ColorJitter()))):
+        with pytest.raises(TypeError, match='RandomHorizontalFlip|ColorJitter'): block_of(**tfms).dataloaders(files[0].parent).recipe()
 
 
 def test_showing_leaves_random_numbers_alone(learn):

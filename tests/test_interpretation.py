@@ -764,6 +764,7 @@ def test_on_paper_it_is_a_figure(animals, monkeypatch):
     titles = [ax.get_title() for ax in figure.axes]
     assert titles[0] == 'dog\nloss 1.10\ndelete' and titles[1] == 'cat\nloss 1.00\nrelabel: dog' and titles[2].endswith('undecided')
     assert 'highest loss first' in figure.get_suptitle() and '1 to delete, 1 to relabel' in figure.get_suptitle()
+    assert [bool(ax.get_title()) for ax in cleaner.sheet(3, columns=2).axes] == [True] * 3 + [False]
     assert cleaner._face is None                  # no widget was made
     monkeypatch.delenv('LESSONLIB_PAPER')
     cleaner._ipython_display_()

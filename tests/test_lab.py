@@ -1,11 +1,6 @@
 "A lesson as a learner meets it: the student edition in a real JupyterLab, run from top to bottom, a slider moved by mouse."
 import json
-import os
-import signal
-import socket
-import subprocess
 import sys
-import urllib.request
 from pathlib import Path
 
 import pytest
@@ -13,51 +8,18 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT/'tests')]
 from browser import browser_page, needs_chromium
+from lab_server import open_notebook, running_lab
 
-from lessonlib.course import lab_command, lab_environment, write_lessons
+from lessonlib.course import write_lessons
 
 LESSON = '01_sgd'
-OPEN_TO_ALL = ['--allow-root', '--IdentityProvider.token=', '--ServerApp.password=', '--ServerApp.disable_check_xsrf=True', '--ServerApp.port_retries=0']
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(('127.0.0.1', 0))
-        return one.getsockname()[1]
-
-def wait_until_up(server, url, log, tries=300):
-    for _ in range(tries):
-        if server.poll() is not None: break
-        try: return urllib.request.urlopen(url, timeout=2).read()
-        except OSError:
-            try: server.wait(.2)
-            except subprocess.TimeoutExpired: pass
-    pytest.fail(f'JupyterLab did not start:\n{log.read_text()[-3000:]}', pytrace=False)
 
 @pytest.fixture
 def lab(tmp_path):
     "The address of a JupyterLab on a folder of student editions, and that folder"
-    folder, log, port = tmp_path/'course', tmp_path/'lab.log', free_port()
+    folder = tmp_path/'course'
     write_lessons(folder)
-    # Every cell stays in the page, also when it is scrolled away, so that the test can look at all of them.
-    settings = tmp_path/'settings'/'@jupyterlab'/'notebook-extension'/'tracker.jupyterlab-settings'
-    settings.parent.mkdir(parents=True)
-    settings.write_text(json.dumps({'windowingMode': 'none'}))
-    mine = {'JUPYTER_CONFIG_DIR': 'config', 'JUPYTER_DATA_DIR': 'data', 'JUPYTER_RUNTIME_DIR': 'runtime', 'IPYTHONDIR': 'ipython',
-            'JUPYTERLAB_SETTINGS_DIR': 'settings', 'JUPYTERLAB_WORKSPACES_DIR': 'workspaces'}
-    environment = {**lab_environment(folder), **{name: str(tmp_path/place) for name, place in mine.items()}, 'PYTHONPATH': str(ROOT)}
-    for name in ('MPLBACKEND', 'LESSONLIB_PAPER'): environment.pop(name, None)
-    with log.open('w') as output:
-        server = subprocess.Popen([*lab_command(folder/f'{LESSON}.ipynb', browser=False, port=port), *OPEN_TO_ALL], env=environment,
-                                  cwd=folder, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
-    try:
-        wait_until_up(server, f'http://127.0.0.1:{port}/api/status', log)
-        yield f'http://127.0.0.1:{port}', folder
-    finally:
-        server.send_signal(signal.SIGTERM)   # it stops its kernels, which have process groups of their own
-        try: server.wait(20)
-        except subprocess.TimeoutExpired: pass
-        try: os.killpg(server.pid, signal.SIGKILL)
-        except ProcessLookupError: pass
+    with running_lab(folder/f'{LESSON}.ipynb', tmp_path) as address: yield address, folder
 
 def idle(page, status, timeout): page.wait_for_selector(f'.jp-Notebook-ExecutionIndicator[data-status="{status}"]', state='attached', timeout=timeout * 1000)
 
@@ -66,9 +28,7 @@ def idle(page, status, timeout): page.wait_for_selector(f'.jp-Notebook-Execution
 def test_a_lesson_in_jupyterlab(lab):
     address, folder = lab
     with browser_page(1400, 1000) as page:
-        page.goto(f'{address}/lab/tree/{LESSON}.ipynb?reset', wait_until='load')
-        page.wait_for_selector('.jp-Notebook .jp-Cell', timeout=60_000)
-        page.get_by_text('Python 3 (ipykernel) | Idle').wait_for(timeout=60_000)   # before that, Run would ask for a kernel
+        open_notebook(page, address, f'{LESSON}.ipynb')
         page.get_by_role('menuitem', name='Run', exact=True).click()
         page.get_by_text('Run All Cells', exact=True).click()
         page.wait_for_selector('.widget-slider .noUi-handle', timeout=90_000, state='attached')

@@ -1,7 +1,6 @@
 "Schedules, one-cycle and its exact resumption, the learning rate finder and what it leaves untouched."
 import contextlib
 import copy
-import hashlib
 import io
 import math
 import random
@@ -16,6 +15,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
+
+from digests import digest
+from real_lesson import needs_mirror, printed_on_real_data
 
 from lessonlib.core import get_rng_state, set_seed
 from lessonlib.learner import (Callback, CancelBatchException, Checkpoint, DataLoaders, FiniteLoss, Learner,
@@ -54,19 +56,6 @@ def quietly(action, *args, **kwargs):
 
 
 def find(learn, **kwargs): return quietly(learn.lr_find, **{'show_plot': False, **kwargs})
-
-
-def digest(value):
-    sha = hashlib.sha256()
-    def add(v):
-        if isinstance(v, torch.Tensor): sha.update(v.detach().cpu().contiguous().numpy().tobytes())
-        elif isinstance(v, dict):
-            for k in v: sha.update(repr(k).encode()); add(v[k])
-        elif isinstance(v, (list, tuple)):
-            for u in v: add(u)
-        else: sha.update(repr(v).encode())
-    add(value)
-    return sha.hexdigest()
 
 
 def whole_state(learn):
@@ -806,3 +795,12 @@ def test_saving_goes_on_after_a_break(tmp_path):
     again = build(items=32, path=tmp_path)
     quietly(again.fit, 4, .01, cbs=cbs(), resume=True)
     assert digest(again.model.state_dict()) == digest(whole.model.state_dict())
+
+
+# ---- the lesson on real data
+
+@needs_mirror
+def test_the_lesson_runs_unchanged_on_real_data(root, tmp_path, monkeypatch):
+    printed = printed_on_real_data(root/'nbs'/'10_lr_finder.ipynb', ['oxford-iiit-pet.tgz', 'mnist_sample.tgz'], tmp_path,
+                                   monkeypatch)
+    assert 'times the guess' in printed and 'a whole cycle of 4 epochs' in printed

@@ -1,7 +1,5 @@
 """The digit reader's pieces against PyTorch's, what they do with bad input, and the lesson on real data."""
-import os
 import re
-from pathlib import Path
 
 import pytest
 import torch
@@ -9,11 +7,11 @@ from hypothesis import given, settings, strategies as st
 from PIL import Image
 from torch import nn
 
+from real_lesson import needs_mirror, printed_on_real_data
+
 from lessonlib import mnist
 from lessonlib.core import set_seed
 
-# Tests run on practice data; name a mirror of real data here to run the lesson on the real digits as well.
-MIRROR = os.environ.get('LESSONLIB_TEST_MIRROR')
 seeds, counts = st.integers(0, 999), st.integers(1, 60)
 
 
@@ -279,16 +277,8 @@ def test_digit_dataset_pairs_pixels_with_labels():
 
 # -- the lesson on the real digits ----------------------------------------------------------------------------------
 
-@pytest.mark.skipif(not MIRROR, reason='LESSONLIB_MIRROR names no mirror of real data')
+@needs_mirror
 def test_the_lesson_runs_unchanged_on_the_real_digits(root, tmp_path, monkeypatch):
     "The lesson asserts its own reference numbers when it finds 12,396 digits; here we see that it did."
-    from lessonlib.course import describe_error, read_notebook, run_notebook
-    if '://' not in MIRROR and not (Path(MIRROR)/'mnist_sample.tgz').exists():
-        pytest.skip(f'no mnist_sample.tgz in {MIRROR}')
-    for name, value in dict(DATA='real', MIRROR=MIRROR, HOME=str(tmp_path/'home')).items():
-        monkeypatch.setenv(f'LESSONLIB_{name}', value)
-    report = run_notebook(root/'nbs'/'04_mnist_3s_7s.ipynb', out=tmp_path/'run.ipynb', folder=tmp_path)
-    assert report.ok, describe_error(report)
-    printed = ''.join(''.join(output.get('text', '')) for cell in read_notebook(tmp_path/'run.ipynb')['cells']
-                      for output in cell.get('outputs', []))
+    printed = printed_on_real_data(root/'nbs'/'04_mnist_3s_7s.ipynb', ['mnist_sample.tgz'], tmp_path, monkeypatch)
     assert re.search(r'6131 \+ 6265 digits to learn from, 1010 \+ 1028 to check with', printed)

@@ -1,6 +1,5 @@
 """Softmax and its losses against PyTorch's, the small resnet, breeds from names, and the loaders all pet lessons share."""
 import math
-import os
 from pathlib import Path
 
 import pytest
@@ -10,11 +9,11 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
+from real_lesson import needs_mirror, printed_on_real_data
+
 from lessonlib import pets
 from lessonlib.core import set_seed
 
-# Tests run on practice data; name a mirror of real data here to run the lesson on real photos as well.
-MIRROR = os.environ.get('LESSONLIB_TEST_MIRROR')
 scores_of = st.floats(-1e4, 1e4, width=32)
 shapes = st.tuples(st.integers(1, 6), st.integers(1, 9))
 seeds = st.integers(0, 9999)
@@ -316,15 +315,7 @@ def test_the_recipe_learns(few_pets):
 
 # -- the lesson on real photos ------------------------------------------------------------------------------------------
 
-@pytest.mark.skipif(not MIRROR, reason='LESSONLIB_TEST_MIRROR names no mirror of real data')
+@needs_mirror
 def test_the_lesson_runs_unchanged_on_real_photos(root, tmp_path, monkeypatch):
-    from lessonlib.course import describe_error, read_notebook, run_notebook
-    if '://' not in MIRROR and not (Path(MIRROR)/'oxford-iiit-pet.tgz').exists():
-        pytest.skip(f'no oxford-iiit-pet.tgz in {MIRROR}')
-    for name, value in dict(DATA='real', MIRROR=MIRROR, HOME=str(tmp_path/'home')).items():
-        monkeypatch.setenv(f'LESSONLIB_{name}', value)
-    report = run_notebook(root/'nbs'/'09_pets.ipynb', out=tmp_path/'run.ipynb', folder=tmp_path)
-    assert report.ok, describe_error(report)
-    printed = ''.join(''.join(output.get('text', '')) for cell in read_notebook(tmp_path/'run.ipynb')['cells']
-                      for output in cell.get('outputs', []))
+    printed = printed_on_real_data(root/'nbs'/'09_pets.ipynb', ['oxford-iiit-pet.tgz'], tmp_path, monkeypatch)
     assert '12 breeds of cats, 25 of dogs' in printed and '0 wrong labels in all' in printed

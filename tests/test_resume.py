@@ -3,7 +3,6 @@
 This file is also the program the new processes run: `test_resume.py whole|resume|die FOLDER KIND...`.
 """
 import contextlib
-import hashlib
 import io
 import json
 import os
@@ -20,6 +19,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
+
+sys.path[:0] = [str(Path(__file__).resolve().parent)]
+from digests import digest
 
 from lessonlib import learner as learner_module
 from lessonlib.core import get_rng_state, set_seed
@@ -102,17 +104,6 @@ def build(folder, kind):
 
 
 def digests(learn) -> dict:
-    def digest(value):
-        sha = hashlib.sha256()
-        def add(v):
-            if isinstance(v, torch.Tensor): sha.update(v.detach().cpu().contiguous().numpy().tobytes())
-            elif isinstance(v, dict):
-                for k in v: sha.update(repr(k).encode()); add(v[k])
-            elif isinstance(v, (list, tuple)):
-                for u in v: add(u)
-            else: sha.update(repr(v).encode())
-        add(value)
-        return sha.hexdigest()
     recorder = learn.recorder
     generators = [g.get_state() for g in learner_module._generators(learn.dls.loaders)]
     return dict(parameters=digest(learn.model.state_dict()), optimiser=digest(learn.opt.state_dict()),
