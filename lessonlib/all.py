@@ -9,7 +9,7 @@ from typing import Any
 
 from .course import module_names
 
-# %% ../nbs/23_all.ipynb #2bfc2828
+# %% ../nbs/23_all.ipynb #908b17f0
 def _everything() -> dict[str, Any]:
     "Every public name of every module, in the order of the staircase; the later lesson wins."
     found = {}
@@ -27,8 +27,10 @@ def _companions() -> dict[str, Any]:
     import numpy as np
     import pandas as pd
     import torch
+    from fastcore.basics import range_of
     return dict(Path=pathlib.Path, partial=functools.partial, np=np, pd=pd, plt=plt, torch=torch,
-                nn=torch.nn, F=torch.nn.functional, Tensor=torch.Tensor, tensor=torch.tensor)
+                nn=torch.nn, F=torch.nn.functional, Tensor=torch.Tensor, tensor=torch.tensor,
+                range_of=range_of)
 
 
 _found = _everything()

@@ -1,4 +1,4 @@
-"A script as people of the field write it runs as a file and as a notebook: only its import line is ours."
+"Scripts as people of the field write them run as files, one as a notebook too: only their import lines are ours."
 import json
 import os
 import re
@@ -13,7 +13,7 @@ import pytest
 from lessonlib.course import describe_error, read_notebook, run_notebook
 from lessonlib.practice import make_pets
 
-SCRIPT = Path(__file__).parent/'field_script.py'
+SCRIPT, TABLES = (Path(__file__).parent/name for name in ('field_script.py', 'field_tables.py'))
 BREEDS = ['Siamese', 'Bengal', 'Sphynx', 'pug', 'samoyed', 'beagle']
 
 
@@ -33,8 +33,9 @@ def errors_of(text):
     return [float(x) for x in re.search(r'error ([\d.]+) cats or dogs ([\d.]+)', text).groups()]
 
 
-def test_only_the_import_is_ours():
-    lines = SCRIPT.read_text().splitlines()
+@pytest.mark.parametrize('script', [SCRIPT, TABLES], ids=lambda script: script.stem)
+def test_only_the_import_is_ours(script):
+    lines = script.read_text().splitlines()
     assert [line for line in lines if 'import' in line] == ['from lessonlib.all import *'] and 'lessonlib' not in '\n'.join(lines[1:])
 
 
@@ -62,3 +63,13 @@ def test_runs_in_a_notebook(mirror, tmp_path, monkeypatch):
     breeds, cats = errors_of(printed)
     assert breeds <= .25 and cats <= .25
     assert sum('image/png' in output.get('data', {}) for output in outputs) >= 5, 'the pictures were not shown'
+
+
+@pytest.mark.xdist_group('field_script')
+def test_tables_run_as_a_file(tmp_path):
+    "Ratings and a census; the practice data of both, whose mean and whose largest class give 1.04 and .76"
+    done = subprocess.run([sys.executable, str(TABLES)], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    error, right, rows, train, valid = re.search(r'ratings ([\d.]+) salary ([\d.]+) rows (\d+) (\d+) (\d+)', done.stdout).groups()
+    assert float(error) < .7 and float(right) > .78, done.stdout
+    assert (int(rows), int(train), int(valid)) == (10_000, 8_000, 2_000)
