@@ -15,7 +15,7 @@ HEAVY = ('torchvision', 'matplotlib', 'pandas', 'sklearn', 'ipywidgets', 'IPytho
 # What must stay light, and what importing it must not bring along.
 LIGHT = dict(core=HEAVY, sgd=HEAVY, practice=HEAVY, datasets=HEAVY, mnist=HEAVY, learner=HEAVY, data_block=HEAVY,
              interpretation=HEAVY, lr_finder=HEAVY, augmentation=HEAVY[1:], pets=HEAVY[1:], transfer=HEAVY[1:],
-             course=(*HEAVY, 'torch', 'numpy', 'nbformat', 'nbclient', 'jupyter_client', 'tqdm'))
+             collab=HEAVY, tabular=HEAVY, course=(*HEAVY, 'torch', 'numpy', 'nbformat', 'nbclient', 'jupyter_client', 'tqdm'))
 
 
 def lessonlib_imports(source):
