@@ -33,7 +33,7 @@ run: $(READY)    ## all lessons headless, with a table at the end
 	@$(BIN)/lessonlib run --jobs 2
 
 bench: $(READY)  ## timings against plain PyTorch and torchvision
-	@for name in learner_epoch lr_find augmentation import_time; do echo; echo "== benchmarks/$$name.py"; $(BIN)/python benchmarks/$$name.py || exit 1; done
+	@for name in learner_epoch lr_find augmentation collab tabular import_time; do echo; echo "== benchmarks/$$name.py"; $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 sync: $(READY)   ## after editing nbs/: write lessonlib/ and README.md anew
 	@$(BIN)/python docs/sync.py
