@@ -89,12 +89,12 @@ def _half_stars(level: np.ndarray, noise: float) -> np.ndarray:
     above = torch.special.ndtr((torch.as_tensor(level)[:, None] - steps) / noise)
     return (.5 + .5 * above.sum(1)).numpy()
 
-# %% ../nbs/16_collab.ipynb #1eee1e96
+# %% ../nbs/16_collab.ipynb #d19945d7
 @dataclass
 class RatingsPlan:
     "Ratings, and the truth they were made from"
-    ratings: 'pandas.DataFrame'  # userId, movieId, rating, timestamp
-    movies: 'pandas.DataFrame'  # movieId, title, genres; in the order of the truth
+    ratings: object  # DataFrame: userId, movieId, rating, timestamp
+    movies: object  # DataFrame: movieId, title, genres; in the order of the truth
     user_factors: np.ndarray  # (users, 3); row 0 is user 1
     film_factors: np.ndarray  # (films, 3): hearts, light, new
     user_bias: np.ndarray  # (users,), how kind
