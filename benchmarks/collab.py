@@ -85,6 +85,11 @@ def epochs(args) -> None:
     print(f'\nMedian of {args.rounds} interleaved rounds; {machine()}.')
 
 
+def held() -> float:
+    "MB that this process holds now"
+    return int(Path('/proc/self/statm').read_text().split()[1]) * resource.getpagesize() / 2**20
+
+
 def grow(ratings: int, bs: int) -> None:
     "One size, in a process of its own: prints seconds and memory as JSON"
     users, films = max(100, ratings // 10), max(100, ratings // 50)
@@ -98,14 +103,14 @@ def grow(ratings: int, bs: int) -> None:
     few = frame[:500]                                # what a first training brings along is not counted
     learn = collab_learner(CollabDataLoaders.from_df(few, seed=42, device='cpu'), y_range=Y_RANGE)
     with learn.no_logging(): learn.fit(1, LR)
-    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, time.perf_counter()
+    before, start = held(), time.perf_counter()
     dls = CollabDataLoaders.from_df(frame, seed=42, bs=bs, device='cpu')
     prepared = time.perf_counter()
     learn = collab_learner(dls, y_range=Y_RANGE, wd=WD)
     with learn.no_logging(): learn.fit(2, LR)
     seconds = (time.perf_counter() - prepared) / 2
     print(json.dumps(dict(ratings=ratings, users=users, films=films, prepare=prepared - start, epoch=seconds,
-                          memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before,
+                          memory=held() - before,
                           parameters=sum(p.numel() for p in learn.model.parameters()), loss=learn.recorder.values[-1][1])))
 
 
@@ -125,7 +130,7 @@ def growth(args) -> None:
             print(rows[-1], file=sys.stderr, flush=True)
     draw_growth(points, args.growth)
     print(table(rows, ['synthetic ratings, 50 factors', 'million parameters', 'seconds to prepare', 'seconds an epoch',
-                       'MB above start']))
+                       'MB held']))
     print(f'\nOne run each, in a process of its own; {machine()}.')
 
 
@@ -140,7 +145,7 @@ def draw_growth(points: list, file: str) -> None:
         for ax, what in zip(axes, ('epoch', 'memory')):
             ax.plot([point['ratings'] for point in some], [point[what] for point in some], 'o-', label=f'batch {bs:,}')
     axes[0].set(title='Time of an epoch', xlabel='ratings', ylabel='seconds')
-    axes[1].set(title='Memory above that of a small model', xlabel='ratings', ylabel='MB')
+    axes[1].set(title='Memory for data, model and optimiser', xlabel='ratings', ylabel='MB')
     for ax in axes:
         ax.set(xscale='log', yscale='log')
         ax.grid(alpha=.3)

@@ -326,6 +326,7 @@ def course_site(root=HERE.parent):
     # The same settings as in the tests, so that both use the same executed copies.
     os.environ.setdefault('LESSONLIB_DATA', 'practice')
     os.environ.setdefault('LESSONLIB_HOME', str(root/'_build'/'home'))
+    os.environ.setdefault('OMP_NUM_THREADS', '1')   # two notebooks at a time: more threads would wait for each other
     cache = root/'_build'/'executed'
     def execute(path, now=True):
         if now: return course.executed(path, cache)
