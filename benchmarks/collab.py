@@ -53,11 +53,23 @@ def by_hand(x, y, users: int, items: int, bs: int):
     return run
 
 
-def with_learner(dls, **kwargs):
-    learn = collab_learner(dls, y_range=Y_RANGE, wd=WD, **kwargs)
+def an_epoch(learn):
     def run():
         with contextlib.redirect_stdout(io.StringIO()): learn.fit(1, LR)
     return run
+
+
+def race(runs: dict, bs: int, args, **task) -> list:
+    "Rows of a table: all that runs, and fastai's two loaders if there is a peer, which makes its learner from `task`"
+    peers = []
+    for loader in ('default', 'permuting') if args.peer else ():
+        peers.append(peer := Peer(args.peer, args.threads))
+        peer(bs=bs, loader=loader, seed=42, **task)
+        runs[f'fastai, {loader} loader'] = lambda peer=peer: peer(fit=1)
+    wall, = interleaved(runs, args.rounds)
+    for peer in peers: peer.process.terminate()
+    ratios = paired_ratio(wall, BASE)
+    return [[f'batch {bs}: {who}', f'{seconds:.2f}', f'{ratios[who]:.2f}'] for who, seconds in median(wall).items()]
 
 
 def epochs(args) -> None:
@@ -71,16 +83,9 @@ def epochs(args) -> None:
                 dls = CollabDataLoaders.from_df(ratings, seed=42, bs=bs, device='cpu')
             dls.loaders[1] = None                  # an epoch is training alone, for all
             x, y = dls.train.tensors
-            runs = {BASE: by_hand(x, y, dls.n_users, dls.n_items, bs), 'collab_learner': with_learner(dls)}
-            peers = []
-            for loader in ('default', 'permuting') if args.peer else ():
-                peers.append(peer := Peer(args.peer, args.threads))
-                peer(learner='collab', csv=str(csv), bs=bs, loader=loader, seed=42)
-                runs[f'fastai, {loader} loader'] = lambda peer=peer: peer(fit=1)
-            wall, cpu = interleaved(runs, args.rounds, clocks=(time.perf_counter, time.process_time))
-            ratios = paired_ratio(wall, BASE)
-            rows += [[f'batch {bs}: {who}', f'{seconds:.2f}', f'{ratios[who]:.2f}'] for who, seconds in median(wall).items()]
-            for peer in peers: peer.process.terminate()
+            runs = {BASE: by_hand(x, y, dls.n_users, dls.n_items, bs),
+                    'collab_learner': an_epoch(collab_learner(dls, y_range=Y_RANGE, wd=WD))}
+            rows += race(runs, bs, args, learner='collab', csv=str(csv))
     print(table(rows, ['80,000 of 100,000 ratings, 670 users, 9,000 films, 50 factors', 'seconds an epoch', 'ratio']))
     print(f'\nMedian of {args.rounds} interleaved rounds; {machine()}.')
 

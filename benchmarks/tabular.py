@@ -10,7 +10,6 @@ import io
 import statistics
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -23,10 +22,10 @@ from lessonlib.core import set_seed  # noqa: E402
 from lessonlib.learner import accuracy, not_decayed  # noqa: E402
 from lessonlib.lr_finder import layer_rates  # noqa: E402,F401  (adds fit_one_cycle)
 from lessonlib.tabular import TabularDataLoaders, plan_census, tabular_learner  # noqa: E402
-from collab import Peer  # noqa: E402
-from timing import interleaved, machine, median, paired_ratio, table  # noqa: E402
+from collab import BASE, Peer, an_epoch, race  # noqa: E402
+from timing import machine, table  # noqa: E402
 
-BASE, LR = 'hand-written loop', 1e-2
+LR = 1e-2
 CATS = ['workclass', 'education', 'marital-status', 'occupation', 'relationship', 'race']
 CONTS = ['age', 'fnlwgt', 'education-num']     # the field's usual choice of columns
 ALL_CATS = [*CATS, 'sex', 'native-country']
@@ -55,13 +54,6 @@ def by_hand(dls, bs: int):
     return run
 
 
-def with_learner(dls):
-    learn = tabular_learner(dls)
-    def run():
-        with contextlib.redirect_stdout(io.StringIO()): learn.fit(1, LR)
-    return run
-
-
 def epochs(args) -> None:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -70,17 +62,8 @@ def epochs(args) -> None:
         for bs in (64, 1024):
             dls = loaders(csv, bs, 42)
             dls.loaders[1] = None                  # an epoch is training alone, for all
-            runs = {BASE: by_hand(dls, bs), 'tabular_learner': with_learner(dls)}
-            peers = []
-            for loader in ('default', 'permuting') if args.peer else ():
-                peers.append(peer := Peer(args.peer, args.threads))
-                peer(learner='tabular', csv=str(csv), bs=bs, loader=loader, seed=42, cat_names=CATS, cont_names=CONTS,
-                     y_names='salary')
-                runs[f'fastai, {loader} loader'] = lambda peer=peer: peer(fit=1)
-            wall, cpu = interleaved(runs, args.rounds, clocks=(time.perf_counter, time.process_time))
-            ratios = paired_ratio(wall, BASE)
-            rows += [[f'batch {bs}: {who}', f'{seconds:.2f}', f'{ratios[who]:.2f}'] for who, seconds in median(wall).items()]
-            for peer in peers: peer.process.terminate()
+            runs = {BASE: by_hand(dls, bs), 'tabular_learner': an_epoch(tabular_learner(dls))}
+            rows += race(runs, bs, args, learner='tabular', csv=str(csv), cat_names=CATS, cont_names=CONTS, y_names='salary')
     print(table(rows, ['26,049 of 32,561 rows, 6 categories, 3 numbers, layers 200 and 100', 'seconds an epoch', 'ratio']))
     print(f'\nMedian of {args.rounds} interleaved rounds; {machine()}.\n')
 

@@ -619,11 +619,13 @@ def classes(self:TabularPandas) -> dict:
     "For each column of categories its levels, in the order of their numbers"
     return next((p.classes for p in self.procs if isinstance(p, Categorify)), {})
 
-# %% ../nbs/17_tabular.ipynb #38eb0200
+# %% ../nbs/17_tabular.ipynb #8b33c9cd
 def _round(values, digits:int):
     "Rounded to so many digits, counted from the largest value"
     largest = values.abs().max()
-    return values.round(digits - math.ceil(math.log10(largest))) + 0. if largest > 0 else values
+    if not largest > 0: return values
+    places = digits - math.ceil(math.log10(largest))
+    return values.round(min(places, 300)) + 0.   # beyond 10**308 there is no number to round with
 
 @patch
 def decode(self:TabularPandas):

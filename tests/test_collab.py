@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
+
+sys.path[:0] = [str(Path(__file__).resolve().parent)]
+from interruption import Stop
 
 import lessonlib.lr_finder  # noqa: F401  gives the learner fit_one_cycle and lr_find
 from lessonlib import collab
@@ -510,15 +514,6 @@ def test_weight_decay_against_l2(opt_func, same):
     assert torch.allclose(weights(by_hand), weights(built_in), atol=1e-5)
     gap = (weights(with_l2) - weights(built_in)).abs().max()
     assert gap < 1e-4 if same else gap > .05
-
-
-class Stop(Callback):
-    order = 2000
-    def __init__(self, after): self.left = after
-    def after_batch(self):
-        if not self.learn.training: return
-        self.left -= 1
-        if self.left == 0: raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize('cut', [1, 8, 11, 19])
