@@ -357,10 +357,10 @@ def test_dark_mode(site, page):
     light = page.evaluate(background)
     page.locator('button.theme-switch-button:visible').click()
     page.locator('button.theme-change-button[data-mode="dark"]:visible').click()
-    assert page.evaluate('document.documentElement.dataset.theme') == 'dark'
+    page.wait_for_function('document.documentElement.dataset.theme === "dark"', timeout=20_000)
     page.wait_for_function(f'{background} !== "{light}"')
     page.goto((site/'glossary.html').as_uri())   # and it is remembered
-    assert page.evaluate('document.documentElement.dataset.theme') == 'dark'
+    page.wait_for_function('document.documentElement.dataset.theme === "dark"', timeout=20_000)
     page.evaluate('localStorage.clear()')
 
 @needs_chromium
