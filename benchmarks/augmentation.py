@@ -21,8 +21,9 @@ from torchvision.transforms import v2
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 from lessonlib.augmentation import aug_transforms  # noqa: E402
 from lessonlib.core import keep_memory  # noqa: E402
-from lessonlib.data_block import (CategoryBlock, DataBlock, ImageBlock, IndexSplitter, IntToFloat, Resize,  # noqa: E402
-                                  get_image_files, open_image)
+from lessonlib.data_block import CategoryBlock, DataBlock, ImageBlock, IntToFloat
+from lessonlib.items import IndexSplitter, get_image_files
+from lessonlib.images import Resize, open_image
 from lessonlib.datasets import practice_data  # noqa: E402
 from timing import interleaved, machine, median, paired_ratio, table  # noqa: E402
 

@@ -19,7 +19,8 @@ import torch
 from torch.nn import functional as F
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
-from lessonlib.collab import CollabDataLoaders, EmbeddingDotBias, collab_learner, fused_adamw, plan_ratings  # noqa: E402
+from lessonlib.ratings import CollabDataLoaders, plan_ratings
+from lessonlib.collab import EmbeddingDotBias, collab_learner, fused_adamw  # noqa: E402
 from timing import interleaved, machine, median, paired_ratio, table  # noqa: E402
 
 BASE, Y_RANGE, WD, LR = 'hand-written loop', (0, 5.5), .1, 5e-3

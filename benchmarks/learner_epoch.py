@@ -17,7 +17,9 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
-from lessonlib.learner import DataLoaders, Learner, adamw, binary_accuracy  # noqa: E402
+from lessonlib.batches import DataLoaders, binary_accuracy
+from lessonlib.learner import Learner, adamw
+import lessonlib.progress, lessonlib.checkpoint  # noqa: F401  for what they add to classes  # noqa: E402
 from timing import interleaved, machine, median, paired_ratio, table  # noqa: E402
 
 ITEMS, BASE = 12_396, 'hand-written, indexing tensors'

@@ -15,8 +15,11 @@ import torch
 from torch.nn import functional as F
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
-from lessonlib.learner import DataLoaders, Learner, adamw, not_decayed  # noqa: E402
-from lessonlib.lr_finder import SchedExp  # noqa: E402
+from lessonlib.batches import DataLoaders
+from lessonlib.learner import Learner, adamw, not_decayed
+import lessonlib.progress, lessonlib.checkpoint  # noqa: F401  for what they add to classes  # noqa: E402
+from lessonlib.schedules import SchedExp
+import lessonlib.learner, lessonlib.lr_finder  # noqa: F401  for what they add to classes  # noqa: E402
 from lessonlib.pets import small_resnet  # noqa: E402
 from timing import interleaved, machine, median, paired_ratio, table  # noqa: E402
 

@@ -27,8 +27,10 @@ def train(task: dict) -> dict:
     import torch
     from lessonlib.augmentation import aug_transforms
     from lessonlib.core import set_seed
-    from lessonlib.data_block import CategoryBlock, DataBlock, ImageBlock, IndexSplitter, RegexLabeller, Resize, using_attr
-    from lessonlib.learner import error_rate
+    from lessonlib.data_block import CategoryBlock, DataBlock, ImageBlock
+    from lessonlib.items import IndexSplitter, RegexLabeller, using_attr
+    from lessonlib.images import Resize
+    from lessonlib.batches import error_rate
     from lessonlib.transfer import vision_learner
     set_seed(task['seed'])
     start, cpu = time.perf_counter(), time.process_time()
@@ -54,7 +56,7 @@ def fresh(python: str, script: Path, task: dict, **env) -> dict:
 def weights_for_timm() -> str:
     "The same weights as fastai reads them: under timm's names"
     import torch
-    from lessonlib.transfer import lite0_weights
+    from lessonlib.bodies import lite0_weights
     path = Path(tempfile.gettempdir())/'lite0_timm.pth'
     torch.save(lite0_weights(), path)
     return str(path)

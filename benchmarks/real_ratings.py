@@ -19,10 +19,13 @@ import torch
 from torch import nn
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
-from lessonlib.collab import CollabDataLoaders, ColdStart, EmbeddingDotBias, collab_learner, fused_adamw  # noqa: E402
+from lessonlib.ratings import CollabDataLoaders
+from lessonlib.collab import ColdStart, EmbeddingDotBias, collab_learner, fused_adamw  # noqa: E402
 from lessonlib.core import set_seed  # noqa: E402
-from lessonlib.learner import Learner  # noqa: E402
-from lessonlib.lr_finder import layer_rates  # noqa: E402,F401  (adds fit_one_cycle)
+from lessonlib.learner import Learner
+import lessonlib.progress, lessonlib.checkpoint  # noqa: F401  for what they add to classes  # noqa: E402
+from lessonlib.learner import layer_rates
+import lessonlib.schedules, lessonlib.lr_finder  # noqa: F401  for what they add to classes  # noqa: E402,F401  (adds fit_one_cycle)
 from collab import Peer  # noqa: E402
 from timing import machine, table  # noqa: E402
 

@@ -19,9 +19,13 @@ from torch.nn import functional as F
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 from lessonlib.collab import fused_adamw  # noqa: E402
 from lessonlib.core import set_seed  # noqa: E402
-from lessonlib.learner import accuracy, not_decayed  # noqa: E402
-from lessonlib.lr_finder import layer_rates  # noqa: E402,F401  (adds fit_one_cycle)
-from lessonlib.tabular import TabularDataLoaders, plan_census, tabular_learner  # noqa: E402
+from lessonlib.batches import accuracy
+from lessonlib.learner import not_decayed
+import lessonlib.progress, lessonlib.checkpoint  # noqa: F401  for what they add to classes  # noqa: E402
+from lessonlib.learner import layer_rates
+import lessonlib.schedules, lessonlib.lr_finder  # noqa: F401  for what they add to classes  # noqa: E402,F401  (adds fit_one_cycle)
+from lessonlib.tables import TabularDataLoaders, plan_census
+from lessonlib.tabular import tabular_learner  # noqa: E402
 from collab import BASE, Peer, an_epoch, race  # noqa: E402
 from timing import machine, table  # noqa: E402
 

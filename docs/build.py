@@ -322,7 +322,7 @@ def build(site, only=()):
 def course_site(root=HERE.parent):
     "The site of this repository"
     sys.path.insert(0, str(root))
-    from lessonlib import course
+    from lessonlib import command, course
     # The same settings as in the tests, so that both use the same executed copies.
     os.environ.setdefault('LESSONLIB_DATA', 'practice')
     os.environ.setdefault('LESSONLIB_HOME', str(root/'_build'/'home'))
@@ -331,7 +331,7 @@ def course_site(root=HERE.parent):
     def execute(path, now=True):
         if now: return course.executed(path, cache)
         return cache/path.name if (cache/path.name).exists() else path
-    return Site(root/'nbs', root/'lessonlib', root/'_build'/'site', root/'_docs', execute, course.student_edition)
+    return Site(root/'nbs', root/'lessonlib', root/'_build'/'site', root/'_docs', execute, command.student_edition)
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])

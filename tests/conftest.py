@@ -21,7 +21,8 @@ for name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS'): os.environ[name] = '1'  # te
 
 import pytest
 
-from lessonlib.course import executed, lessons, read_notebook, read_report, report_table
+from lessonlib.course import executed, lessons, read_notebook, read_report
+from lessonlib.command import report_table
 
 STARTED = time.time()
 

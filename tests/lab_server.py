@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lessonlib.course import lab_command, lab_environment
+from lessonlib.command import lab_command, lab_environment
 
 ROOT = Path(__file__).resolve().parent.parent
 OPEN_TO_ALL = ['--allow-root', '--IdentityProvider.token=', '--ServerApp.password=', '--ServerApp.disable_check_xsrf=True', '--ServerApp.port_retries=0']

@@ -16,11 +16,13 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as V
 
 from lessonlib import augmentation as A
-from lessonlib.augmentation import (Augment, Brightness, Contrast, Dihedral, Flip, Normalize, RandomResizedCrop,
-                                    RandomResizedCropGPU, Rotate, Warp, Zoom, aug_transforms, imagenet_stats)
+from lessonlib.augmentation import (Augment, Brightness, Contrast, Dihedral, Flip, Normalize,
+                                    RandomResizedCrop, RandomResizedCropGPU, Rotate, Warp, Zoom,
+                                    aug_transforms, imagenet_stats)
 from lessonlib.core import get_rng_state, set_seed
-from lessonlib.data_block import (BlockDataLoaders, CategoryBlock, DataBlock, ImageBlock, IndexSplitter, Resize,
-                                  Transform, from_recipe, get_image_files)
+from lessonlib.data_block import BlockDataLoaders, CategoryBlock, DataBlock, ImageBlock
+from lessonlib.items import IndexSplitter, get_image_files
+from lessonlib.images import Resize, Transform, from_recipe
 
 seeds = st.integers(0, 10_000)
 sides = st.integers(17, 70)

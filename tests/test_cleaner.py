@@ -14,7 +14,7 @@ from lab_server import open_notebook, running_lab
 
 FIRST = '''import os
 from pathlib import Path
-from lessonlib.interpretation import ImageClassifierCleaner
+from lessonlib.cleaner import ImageClassifierCleaner
 files = sorted(Path('animals').glob('*/*.png'))
 cleaner = ImageClassifierCleaner((files, [file.parent.name for file in files], [int(file.stem) for file in files]))
 print('kernel', os.getpid())

@@ -22,11 +22,15 @@ sys.path[:0] = [str(Path(__file__).resolve().parent)]
 from interruption import Stop
 
 import lessonlib.lr_finder  # noqa: F401  gives the learner fit_one_cycle and lr_find
-from lessonlib import collab
-from lessonlib.collab import (CollabDataLoaders, CollabLearner, ColdStart, Embedding, EmbeddingDotBias, EmbeddingNN,
-                              collab_learner, fused_adamw, make_ratings, plan_ratings, sigmoid_range)
+from parts import Parts
+collab = Parts('ratings', 'collab')
+from lessonlib.ratings import CollabDataLoaders, make_ratings, plan_ratings
+from lessonlib.collab import (CollabLearner, ColdStart, Embedding, EmbeddingDotBias, EmbeddingNN,
+                              collab_learner, fused_adamw, sigmoid_range)
 from lessonlib.core import get_rng_state, set_seed
-from lessonlib.learner import Callback, Checkpoint, Learner, adamw
+from lessonlib.learner import Callback, Learner, adamw
+from lessonlib.checkpoint import Checkpoint
+import lessonlib.progress  # noqa: F401  for what they add to classes
 from lessonlib.practice import practice_sets
 from lessonlib.sgd import mse
 

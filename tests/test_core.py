@@ -10,7 +10,8 @@ import torch
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 
-from lessonlib import core
+from parts import Parts
+core = Parts('core', 'files')
 
 
 def draw():

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from lessonlib import course
-from lessonlib.course import (CourseError, describe_error, executed, exercises, figure_alt, find_lesson, lab_command,
-                              lessons, main, module_names, notebook_key, read_notebook, read_report, replace_solution,
-                              run_lessons, run_notebook, student_edition, work_digest, write_lessons)
+from parts import Parts
+course = Parts('course', 'command')
+from lessonlib.course import (CourseError, describe_error, executed, exercises, figure_alt,
+                              find_lesson, lessons, module_names, notebook_key, read_notebook,
+                              read_report, replace_solution, run_notebook)
+from lessonlib.command import (lab_command, main, run_lessons, student_edition, work_digest,
+                               write_lessons)
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -338,7 +341,7 @@ def test_nearest_names():
 def test_mistakes_end_with_one_line(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv('LESSONLIB_HOME', str(tmp_path/'home'))
     (tmp_path/'file').touch()
-    for words, told in ((['run', 'lerner'], 'did you mean 05_learner'), (['lab', '99'], 'there is no lesson'),
+    for words, told in ((['run', 'lerner'], 'did you mean 11_learner'), (['lab', '98'], 'there is no lesson'),
                         (['lab', '--no-open', '--folder', str(tmp_path/'file')], 'choose another'),
                         (['data', 'get', 'mnist_sampel'], 'mnist_sample'), (['data', 'get'], 'which data'),
                         (['data', 'mirror'], 'where to')):
@@ -428,7 +431,7 @@ def test_doctor(capsys, monkeypatch, tmp_path):
 
 def test_help_is_quick():
     "`lessonlib --help` imports neither torch nor Jupyter."
-    script = ('import sys\nfrom lessonlib.course import main\ntry: main(["--help"])\nexcept SystemExit: pass\n'
+    script = ('import sys\nfrom lessonlib.command import main\ntry: main(["--help"])\nexcept SystemExit: pass\n'
               'print(sorted({"torch", "numpy", "nbclient", "jupyterlab", "matplotlib"} & set(sys.modules)))')
     done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == '[]'
@@ -496,6 +499,6 @@ def test_wheel_writes_the_student_edition(installed, tmp_path):
 
 def test_a_reader_that_leaves_early_is_no_error():
     "As in `lessonlib data list | head -1`."
-    command = f'{sys.executable} -c "import sys; from lessonlib.course import main; sys.exit(main())" data list | head -1'
+    command = f'{sys.executable} -c "import sys; from lessonlib.command import main; sys.exit(main())" data list | head -1'
     done = subprocess.run(['bash', '-c', f'set -o pipefail; {command}'], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0 and done.stderr == '' and len(done.stdout.splitlines()) == 1

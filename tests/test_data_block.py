@@ -22,10 +22,14 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as V
 
-from lessonlib import data_block as module
+from parts import Parts
+module = Parts('items', 'images', 'data_block', 'ways_in')
 from lessonlib.core import get_rng_state, set_seed
-from lessonlib.data_block import *
-from lessonlib.learner import Callback, Checkpoint, Learner, accuracy
+from lessonlib.items import *; from lessonlib.images import *; from lessonlib.data_block import *; from lessonlib.ways_in import *
+from lessonlib.learner import Callback, Learner
+from lessonlib.checkpoint import Checkpoint
+from lessonlib.batches import accuracy
+import lessonlib.progress  # noqa: F401  for what they add to classes
 
 COLOURS = {'red': (220, 30, 30), 'green': (30, 200, 30), 'blue': (30, 30, 220)}
 
@@ -732,7 +736,7 @@ def test_text_goes_through_too():
     dls = block.dataloaders(words, bs=4, sampler=longest_first, drop_last=False)
     lengths = [x.shape[1] for x, _ in dls.train]
     assert lengths == sorted(lengths, reverse=True) and dls.blocks[0].vocab == sorted(set('redgreenblue'))
-    program = ('import sys\nfrom lessonlib.data_block import *\nimport torch\n'
+    program = ('import sys\nfrom lessonlib.items import *; from lessonlib.images import *; from lessonlib.data_block import *; from lessonlib.ways_in import *\nimport torch\n'
                'class W(Block):\n    def encode(self, item): return torch.tensor([ord(c) for c in item])\n'
                "dls = DataBlock((W, CategoryBlock), get_y=lambda s: s[0]).dataloaders(['abc', 'bcd', 'abd', 'bbb'] * 5)\n"
                'dls.one_batch()\n'

@@ -26,12 +26,15 @@ from hypothesis import HealthCheck, example, given, settings, strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
 from data_server import DataServer
-from lessonlib import datasets
-from lessonlib.datasets import (DamagedArchive, DatasetError, DatasetUnavailable, DiskFull, DownloadFailed, Fingerprint,
-                                URLs, UnknownDataset, UnsafeArchive, check_archive, course_data, data_home, data_urls,
-                                download, extract_archive, file_lock, find_url, list_data, mirror_data, open_url,
-                                parse_sums, practice_data, safe_name, sha256_of, untar_data, verify_data)
-from lessonlib.practice import PracticeSet, new_folder, practice_sets
+from parts import Parts
+datasets = Parts('files', 'datasets')
+from lessonlib.files import (DamagedArchive, DatasetError, DiskFull, DownloadFailed, Fingerprint,
+                             UnknownDataset, UnsafeArchive, check_archive, data_home, download,
+                             extract_archive, file_lock, open_url, parse_sums, safe_name, sha256_of)
+from lessonlib.datasets import (DatasetUnavailable, URLs, course_data, data_urls, find_url,
+                                list_data, mirror_data, practice_data, untar_data, verify_data)
+from lessonlib.practice import PracticeSet, practice_sets
+from lessonlib.files import new_folder
 
 forks = pytest.mark.skipif('fork' not in multiprocessing.get_all_start_methods(), reason='needs os.fork')
 

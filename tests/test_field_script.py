@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lessonlib.course import describe_error, read_notebook, run_notebook
-from lessonlib.practice import make_pets
+from lessonlib.drawn_pets import make_pets
 
 SCRIPT, TABLES = (Path(__file__).parent/name for name in ('field_script.py', 'field_tables.py'))
 BREEDS = ['Siamese', 'Bengal', 'Sphynx', 'pug', 'samoyed', 'beagle']

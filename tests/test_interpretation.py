@@ -21,12 +21,17 @@ from sklearn import metrics
 from torch import nn
 from torch.nn import functional as F
 
-import lessonlib.interpretation as module
+from parts import Parts
+module = Parts('interpretation', 'cleaner')
 from lessonlib.core import get_rng_state, set_seed
-from lessonlib.data_block import CategoryBlock, DataBlock, ImageBlock, RandomSplitter, Resize, parent_label
-from lessonlib.interpretation import (ClassificationInterpretation, Decision, Decisions, ImageClassifierCleaner,
-                                      Interpretation, item_losses)
-from lessonlib.learner import DataLoaders, Learner, TensorDataLoader, accuracy
+from lessonlib.data_block import CategoryBlock, DataBlock, ImageBlock
+from lessonlib.items import RandomSplitter, parent_label
+from lessonlib.images import Resize
+from lessonlib.interpretation import ClassificationInterpretation, Interpretation, item_losses
+from lessonlib.cleaner import Decision, Decisions, ImageClassifierCleaner
+from lessonlib.batches import DataLoaders, TensorDataLoader, accuracy
+from lessonlib.learner import Learner
+import lessonlib.progress, lessonlib.checkpoint  # noqa: F401  for what they add to classes
 
 
 @pytest.fixture(autouse=True)
@@ -480,7 +485,7 @@ def test_labels_that_stand_elsewhere_are_only_written_down(named):
 
 
 def test_the_bin_is_hidden_from_the_data(named):
-    from lessonlib.data_block import get_image_files
+    from lessonlib.items import get_image_files
     decisions = Decisions(named, 'name')
     decisions.delete('cat_1.png')
     decisions.apply()
@@ -552,7 +557,7 @@ def test_broken_off_anywhere_nothing_is_lost(named, monkeypatch, action, where, 
 def test_killed_between_two_moves(named):
     decisions, original = Decisions(named, 'name'), tree(named)
     decide(decisions)
-    script = ('import os, sys\nfrom lessonlib.interpretation import Decisions\nclass Dies(Decisions):\n    n = 0\n    def _move(self, *ends):\n'
+    script = ('import os, sys\nfrom lessonlib.cleaner import Decisions\nclass Dies(Decisions):\n    n = 0\n    def _move(self, *ends):\n'
               '        if self.n == 2: os._exit(9)\n        self.n += 1\n        super()._move(*ends)\nDies(sys.argv[1], "name").apply()')
     done = subprocess.run([sys.executable, '-c', script, str(named)], cwd=Path(__file__).parent.parent)
     assert done.returncode == 9 and len(tree(named)) == 4

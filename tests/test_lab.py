@@ -10,7 +10,7 @@ sys.path[:0] = [str(ROOT/'tests')]
 from browser import browser_page, needs_chromium
 from lab_server import open_notebook, running_lab
 
-from lessonlib.course import write_lessons
+from lessonlib.command import write_lessons
 
 LESSON = '01_sgd'
 

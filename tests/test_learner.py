@@ -15,14 +15,17 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from lessonlib import learner as module
+from parts import Parts
+module = Parts('batches', 'learner', 'progress', 'checkpoint')
 from lessonlib.core import get_rng_state, set_seed
-from lessonlib.learner import (AccumMetric, AvgMetric, BatchCheck, Callback, CancelBatchException,
-                               CancelEpochException, CancelFitException, CancelStepException,
-                               CancelTrainException, CancelValidException, DataLoaders, FiniteLoss,
-                               Learner, ProgressCallback, Recorder, SmoothMean, TensorDataLoader,
-                               WeightedMean, accuracy, adamw, as_metric, binary_accuracy, error_rate,
-                               events, mae, mse, read_tensors, rmse)
+from lessonlib.batches import (AccumMetric, AvgMetric, DataLoaders, TensorDataLoader, WeightedMean,
+                               accuracy, as_metric, binary_accuracy, error_rate, mae, rmse)
+from lessonlib.progress import BatchCheck, FiniteLoss, ProgressCallback
+from lessonlib.learner import (Callback, CancelBatchException, CancelEpochException,
+                               CancelFitException, CancelStepException, CancelTrainException,
+                               CancelValidException, Learner, Recorder, SmoothMean, adamw, events)
+from lessonlib.sgd import mse
+from lessonlib.checkpoint import read_tensors
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -20,11 +20,15 @@ from digests import digest
 from real_lesson import needs_mirror, printed_on_real_data
 
 from lessonlib.core import get_rng_state, set_seed
-from lessonlib.learner import (Callback, CancelBatchException, Checkpoint, DataLoaders, FiniteLoss, Learner,
-                               ProgressCallback, Recorder, TensorDataLoader, accuracy, _generators)
-from lessonlib.lr_finder import (EarlyStoppingCallback, ParamScheduler, SaveModelCallback, SchedCos, SchedExp,
-                                 SchedLin, SchedNo, SchedPoly, Schedule, SuggestedLRs, combine_scheds,
-                                 combined_cos, layer_rates, minimum, sched_cos, slide, steep, valley)
+from lessonlib.learner import Callback, CancelBatchException, Learner, Recorder
+from lessonlib.checkpoint import Checkpoint
+from lessonlib.batches import DataLoaders, TensorDataLoader, accuracy, _generators
+from lessonlib.progress import FiniteLoss, ProgressCallback
+from lessonlib.lr_finder import (EarlyStoppingCallback, SaveModelCallback, SuggestedLRs, minimum,
+                                 slide, steep, valley)
+from lessonlib.schedules import (ParamScheduler, SchedCos, SchedExp, SchedLin, SchedNo, SchedPoly,
+                                 Schedule, combine_scheds, combined_cos, sched_cos)
+from lessonlib.learner import layer_rates
 
 matplotlib.use('agg')
 numbers = st.floats(-100, 100, allow_nan=False)
@@ -801,6 +805,6 @@ def test_saving_goes_on_after_a_break(tmp_path):
 
 @needs_mirror
 def test_the_lesson_runs_unchanged_on_real_data(root, tmp_path, monkeypatch):
-    printed = printed_on_real_data(root/'nbs'/'10_lr_finder.ipynb', ['oxford-iiit-pet.tgz', 'mnist_sample.tgz'], tmp_path,
+    printed = printed_on_real_data(root/'nbs'/'29_lr_finder.ipynb', ['oxford-iiit-pet.tgz', 'mnist_sample.tgz'], tmp_path,
                                    monkeypatch)
     assert 'times the guess' in printed and 'a whole cycle of 4 epochs' in printed

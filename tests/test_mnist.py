@@ -280,5 +280,5 @@ def test_digit_dataset_pairs_pixels_with_labels():
 @needs_mirror
 def test_the_lesson_runs_unchanged_on_the_real_digits(root, tmp_path, monkeypatch):
     "The lesson asserts its own reference numbers when it finds 12,396 digits; here we see that it did."
-    printed = printed_on_real_data(root/'nbs'/'04_mnist_3s_7s.ipynb', ['mnist_sample.tgz'], tmp_path, monkeypatch)
+    printed = printed_on_real_data(root/'nbs'/'05_mnist.ipynb', ['mnist_sample.tgz'], tmp_path, monkeypatch)
     assert re.search(r'6131 \+ 6265 digits to learn from, 1010 \+ 1028 to check with', printed)

@@ -3,7 +3,8 @@ import json
 
 import pytest
 
-from lessonlib.course import describe_error, directives, exercises, read_notebook, run_notebook, student_edition
+from lessonlib.course import describe_error, directives, exercises, read_notebook, run_notebook
+from lessonlib.command import student_edition
 
 
 def test_notebook_runs(notebook_name, executed_notebook):

@@ -300,7 +300,8 @@ def test_no_photos_at_all(tmp_path):
 
 def test_the_recipe_learns(few_pets):
     "A few epochs on photos with nothing in them but their breed's colour."
-    from lessonlib.learner import Learner, accuracy
+    from lessonlib.learner import Learner
+    from lessonlib.batches import accuracy
     for file in (few_pets/'images').glob('*.jpg'):
         colour = dict(Bengal=(220, 40, 40), pug=(40, 220, 40), great_pyrenees=(40, 40, 220))[pets.pet_breed(file)]
         Image.new('RGB', (40, 48), colour).save(file)
@@ -317,5 +318,5 @@ def test_the_recipe_learns(few_pets):
 
 @needs_mirror
 def test_the_lesson_runs_unchanged_on_real_photos(root, tmp_path, monkeypatch):
-    printed = printed_on_real_data(root/'nbs'/'09_pets.ipynb', ['oxford-iiit-pet.tgz'], tmp_path, monkeypatch)
+    printed = printed_on_real_data(root/'nbs'/'26_pets.ipynb', ['oxford-iiit-pet.tgz'], tmp_path, monkeypatch)
     assert '12 breeds of cats, 25 of dogs' in printed and '0 wrong labels in all' in printed

@@ -9,10 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
-from lessonlib import practice
-from lessonlib.practice import (Digit, Pet, Street, breeds, draw_digit, draw_pet, draw_street, item_rng, make_digits,
-                                make_mnist_tiny, make_pets, make_streets, new_folder, plan_digits, plan_pets,
-                                plan_streets, practice_set, practice_sets, street_codes)
+from parts import Parts
+practice = Parts('files', 'practice', 'drawn_pets', 'drawn_streets')
+from lessonlib.practice import (Digit, draw_digit, item_rng, make_digits, make_mnist_tiny,
+                                plan_digits, practice_set, practice_sets)
+from lessonlib.drawn_pets import Pet, breeds, draw_pet, make_pets, plan_pets
+from lessonlib.drawn_streets import Street, draw_street, make_streets, plan_streets, street_codes
+from lessonlib.files import new_folder
 
 SMALL = {'mnist_sample': lambda folder, seed=42: make_digits(folder, train=12, valid=6, test=2, seed=seed),
          'pets': lambda folder, seed=42: make_pets(folder, number=2, names=['Bengal', 'pug'], seed=seed),

@@ -23,10 +23,13 @@ from torch.utils.data import DataLoader, Dataset
 sys.path[:0] = [str(Path(__file__).resolve().parent)]
 from digests import digest
 
-from lessonlib import learner as learner_module
+from parts import Parts
+learner_module = Parts('batches', 'learner', 'progress', 'checkpoint')
 from lessonlib.core import get_rng_state, set_seed
-from lessonlib.learner import (Callback, CancelBatchException, Checkpoint, DataLoaders, Learner,
-                               TensorDataLoader, accuracy, read_tensors, rmse)
+from lessonlib.learner import Callback, CancelBatchException, Learner
+from lessonlib.checkpoint import Checkpoint, read_tensors
+from lessonlib.batches import DataLoaders, TensorDataLoader, accuracy, rmse
+import lessonlib.progress  # noqa: F401  for what they add to classes
 
 pytestmark = pytest.mark.xdist_group("resume")   # its processes are started once
 EPOCHS, ITEMS, BATCH = 3, 44, 8   # 6 batches an epoch, the last of 4 items

@@ -13,9 +13,38 @@ from lessonlib.course import lessons, module_names, read_notebook
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = ('torchvision', 'matplotlib', 'pandas', 'sklearn', 'ipywidgets', 'IPython', 'timm')
 # What must stay light, and what importing it must not bring along.
-LIGHT = dict(core=HEAVY, sgd=HEAVY, practice=HEAVY, datasets=HEAVY, mnist=HEAVY, learner=HEAVY, data_block=HEAVY,
-             interpretation=HEAVY, lr_finder=HEAVY, augmentation=HEAVY[1:], pets=HEAVY[1:], transfer=HEAVY[1:],
-             collab=HEAVY, tabular=HEAVY, course=(*HEAVY, 'torch', 'numpy', 'nbformat', 'nbclient', 'jupyter_client', 'tqdm'))
+LIGHT = dict(core=HEAVY,
+             sgd=HEAVY,
+             files=HEAVY,
+             practice=HEAVY,
+             datasets=HEAVY,
+             mnist=HEAVY,
+             batches=HEAVY,
+             learner=HEAVY,
+             progress=HEAVY,
+             checkpoint=HEAVY,
+             drawn_pets=HEAVY,
+             items=HEAVY,
+             images=HEAVY,
+             data_block=HEAVY,
+             augmentation=HEAVY[1:],
+             interpretation=HEAVY,
+             pets=HEAVY[1:],
+             cleaner=HEAVY,
+             schedules=HEAVY,
+             lr_finder=HEAVY,
+             bodies=HEAVY[1:],
+             transfer=HEAVY[1:],
+             drawn_streets=HEAVY,
+             ways_in=HEAVY,
+             ratings=HEAVY,
+             collab=HEAVY,
+             tables=HEAVY,
+             tabular=HEAVY,
+             scaling=HEAVY[1:],
+             production=HEAVY[1:],
+             course=(*HEAVY, 'torch', 'numpy', 'nbformat', 'nbclient', 'jupyter_client', 'tqdm'),
+             command=(*HEAVY, 'torch', 'numpy', 'nbformat', 'nbclient', 'jupyter_client', 'tqdm'))
 
 
 def lessonlib_imports(source):

@@ -21,11 +21,15 @@ sys.path[:0] = [str(Path(__file__).resolve().parent)]
 from interruption import Stop
 
 from lessonlib.core import get_rng_state, set_seed
-from lessonlib.learner import Checkpoint, Learner, accuracy, rmse
-from lessonlib.tabular import (Bands, Categorify, FillMissing, NormalizeColumns, TableStep, TabularDataLoaders,
-                               TabularModel, TabularPandas, add_datepart, cont_cat_split, emb_sz_rule, get_emb_sz,
-                               make_census, plan_census, plot_importance, shuffle_importance, table_steps,
-                               tabular_config, tabular_learner)
+from lessonlib.checkpoint import Checkpoint
+from lessonlib.learner import Learner
+from lessonlib.batches import accuracy, rmse
+import lessonlib.progress  # noqa: F401  for what they add to classes
+from lessonlib.tabular import (Bands, TabularModel, emb_sz_rule, get_emb_sz, plot_importance,
+                               shuffle_importance, tabular_config, tabular_learner)
+from lessonlib.tables import (Categorify, FillMissing, NormalizeColumns, TableStep,
+                              TabularDataLoaders, TabularPandas, add_datepart, cont_cat_split,
+                              make_census, plan_census, table_steps)
 
 torch.set_num_threads(1)
 CATS = ['workclass', 'education', 'marital-status', 'occupation', 'relationship', 'race', 'sex', 'native-country']
@@ -101,7 +105,7 @@ def test_the_chances_of_the_census_are_true():
 
 def test_a_blank_job_is_averaged_over():
     "The chance of a row without a job is the same whatever the hidden job is: the mean over jobs"
-    from lessonlib.tabular import _job
+    from lessonlib.tables import _job
     n = 20_000
     people = dict(school=np.full(n, 12), employer=np.zeros(n, int))
     job, blank, own, chance = _job(np.random.default_rng(0), people, np.full(n, -.5), np.arange(n) % 2 == 0)
@@ -238,7 +242,7 @@ def test_all_rows_teach_without_splits(df):
 
 
 def test_the_split_is_that_of_random_splitter(df):
-    from lessonlib.data_block import RandomSplitter
+    from lessonlib.items import RandomSplitter
     splits = RandomSplitter(.2, seed=5)(df)
     a = TabularPandas(df, None, CATS, CONTS, 'salary', splits=splits)
     b = TabularPandas(df, None, CATS, CONTS, 'salary', valid_pct=.2, seed=5)

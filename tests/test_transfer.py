@@ -16,16 +16,24 @@ from hypothesis import given, settings, strategies as st
 from PIL import Image
 from torch import nn
 
-from lessonlib import transfer
+from parts import Parts
+transfer = Parts('bodies', 'transfer', 'scaling', 'production')
 from lessonlib.augmentation import Flip, Normalize, imagenet_stats
 from lessonlib.core import set_seed
-from lessonlib.data_block import CategoryBlock, DataBlock, ImageBlock, RandomSplitter, Resize, parent_label
-from lessonlib.datasets import DatasetError
-from lessonlib.learner import Callback, Checkpoint, DataLoaders, Learner, accuracy, norm_types
-from lessonlib.transfer import (AdaptiveConcatPool2d, Body, FrozenNorm, MixedPrecision, NotExportable, VisionLearner,
-                                WeightsUnavailable, body_splitter, create_body, create_head, fetch_weights, find_arch,
-                                find_cut, free_memory, lite0_weights, load_learner, read_weights,
-                                vision_learner)
+from lessonlib.data_block import CategoryBlock, DataBlock, ImageBlock
+from lessonlib.items import RandomSplitter, parent_label
+from lessonlib.images import Resize
+from lessonlib.files import DatasetError
+from lessonlib.learner import Callback, Learner, norm_types
+from lessonlib.checkpoint import Checkpoint
+from lessonlib.batches import DataLoaders, accuracy
+import lessonlib.progress  # noqa: F401  for what they add to classes
+from lessonlib.transfer import (AdaptiveConcatPool2d, FrozenNorm, VisionLearner, body_splitter,
+                                create_head, vision_learner)
+from lessonlib.bodies import (Body, WeightsUnavailable, create_body, fetch_weights, find_arch,
+                              find_cut, lite0_weights, read_weights)
+from lessonlib.scaling import MixedPrecision, free_memory
+from lessonlib.production import NotExportable, load_learner
 
 sys.path.insert(0, str(Path(__file__).parent))
 from data_server import DataServer
@@ -754,7 +762,7 @@ def refuse(*args, **kwargs): raise RuntimeError('a pickle is read')
 pickle.load = pickle.loads = refuse
 import torch; torch.load = refuse
 import socket; socket.socket.connect = refuse
-from lessonlib.transfer import load_learner
+from lessonlib.production import load_learner
 name, number, probs = load_learner({str(file)!r}).predict({str(item)!r})
 print(json.dumps([name, int(number), probs.tolist()]))
 '''
@@ -792,7 +800,7 @@ def test_precision_travels(photos, tmp_path):
 
 def change(file, target, edit):
     "A copy of an exported file with another note."
-    from lessonlib.learner import read_tensors, write_tensors
+    from lessonlib.checkpoint import read_tensors, write_tensors
     tensors, info = read_tensors(file)
     edit(info, tensors)
     write_tensors(target, tensors, info)
