@@ -15,15 +15,18 @@ copyright = settings['copyright']
 version = release = settings['version']
 language = 'en'
 
-extensions = ['myst_parser', 'sphinx_copybutton']  # build.py has turned notebooks into MyST: myst-nb would only add seconds
+# build.py has turned notebooks into MyST: myst-nb would only add seconds
+extensions = ['myst_parser', 'sphinx_copybutton']
 myst_enable_extensions = ['dollarmath', 'amsmath', 'colon_fence', 'deflist']
-myst_all_links_external = True  # addresses stay as they are written: build.py checks every one in the finished HTML
+# addresses stay as they are written: check.py looks at every one in the finished HTML
+myst_all_links_external = True
 suppress_warnings = ['myst.header']
 root_doc = 'index'
 numfig = False
 
-# MathJax in one file that draws SVG: nothing else is loaded, no fonts, so it works from disk in every browser.
-mathjax_folder = Path(importlib.util.find_spec('sphinx-mathjax-offline').origin).parent/'static'/'mathjax'
+# MathJax in one file that draws SVG: nothing else is loaded, no fonts, so it works from disk.
+mathjax = Path(importlib.util.find_spec('sphinx-mathjax-offline').origin).parent
+mathjax_folder = mathjax/'static'/'mathjax'
 mathjax_path = 'tex-svg.js'
 mathjax3_config = {'options': {'enableMenu': False}, 'svg': {'fontCache': 'local'}}
 
@@ -39,9 +42,12 @@ html_show_sphinx = False
 html_last_updated_fmt = None
 html_use_index = False
 html_context = {'default_mode': 'auto'}
-html_theme_options = {'use_download_button': False, 'use_repository_button': False, 'use_source_button': False,
-                      'use_edit_page_button': False, 'use_issues_button': False, 'show_toc_level': 2, 'toc_title': 'On this page',
-                      'navbar_persistent': [], 'show_navbar_depth': 1, 'pygments_light_style': 'a11y-high-contrast-light',
-                      'pygments_dark_style': 'github-dark', 'search_bar_text': 'Search the course'}
+html_theme_options = {
+    **{f'use_{name}_button': False
+       for name in ('download', 'repository', 'source', 'edit_page', 'issues')},
+    'show_toc_level': 2, 'toc_title': 'On this page', 'navbar_persistent': [],
+    'show_navbar_depth': 1,
+    'pygments_light_style': 'a11y-high-contrast-light', 'pygments_dark_style': 'github-dark',
+    'search_bar_text': 'Search the course'}
 copybutton_selector = '.lesson-cell div.highlight pre, .signature div.highlight pre'
 copybutton_exclude = '.linenos'
