@@ -20,7 +20,8 @@ from torch.nn import functional as F
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 from lessonlib.ratings import CollabDataLoaders, plan_ratings
-from lessonlib.collab import EmbeddingDotBias, collab_learner, fused_adamw  # noqa: E402
+from lessonlib.collab import EmbeddingDotBias, collab_learner  # noqa: E402
+from lessonlib.learner import adamw  # noqa: E402
 from timing import interleaved, machine, median, paired_ratio, table  # noqa: E402
 
 BASE, Y_RANGE, WD, LR = 'hand-written loop', (0, 5.5), .1, 5e-3
@@ -43,7 +44,7 @@ class Peer:
 def by_hand(x, y, users: int, items: int, bs: int):
     "One epoch, as one would write it: tensors, a permutation, the same model, loss and optimiser"
     model = EmbeddingDotBias(50, users, items, Y_RANGE)
-    opt = fused_adamw([dict(params=list(model.parameters()), weight_decay=WD)], lr=LR)
+    opt = adamw([dict(params=list(model.parameters()), weight_decay=WD)], lr=LR, fused=True)
     def run():
         for rows in torch.randperm(len(x)).split(bs):
             loss = F.mse_loss(model(x[rows]), y[rows])

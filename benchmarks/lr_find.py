@@ -16,10 +16,9 @@ from torch.nn import functional as F
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 from lessonlib.batches import DataLoaders
-from lessonlib.learner import Learner, adamw, not_decayed
-import lessonlib.progress, lessonlib.checkpoint  # noqa: F401  for what they add to classes  # noqa: E402
-from lessonlib.schedules import SchedExp
-import lessonlib.learner, lessonlib.lr_finder  # noqa: F401  for what they add to classes  # noqa: E402
+from lessonlib.learner import Learner, adamw  # noqa: E402
+from lessonlib.learner import _not_decayed as not_decayed  # noqa: E402
+from lessonlib.schedules import SchedExp  # noqa: E402
 from lessonlib.pets import small_resnet  # noqa: E402
 from timing import interleaved, machine, median, paired_ratio, table  # noqa: E402
 

@@ -12,6 +12,7 @@ import statistics
 import sys
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -20,12 +21,9 @@ from torch import nn
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 from lessonlib.ratings import CollabDataLoaders
-from lessonlib.collab import ColdStart, EmbeddingDotBias, collab_learner, fused_adamw  # noqa: E402
+from lessonlib.collab import ColdStart, EmbeddingDotBias, collab_learner  # noqa: E402
 from lessonlib.core import set_seed  # noqa: E402
-from lessonlib.learner import Learner
-import lessonlib.progress, lessonlib.checkpoint  # noqa: F401  for what they add to classes  # noqa: E402
-from lessonlib.learner import layer_rates
-import lessonlib.schedules, lessonlib.lr_finder  # noqa: F401  for what they add to classes  # noqa: E402,F401  (adds fit_one_cycle)
+from lessonlib.learner import adamw, Learner  # noqa: E402
 from collab import Peer  # noqa: E402
 from timing import machine, table  # noqa: E402
 
@@ -48,7 +46,7 @@ def rung(dls, name: str, seed: int) -> float:
     model = {'dot product': lambda: Dot(whole, None), '+ y_range': lambda: Dot(whole, (0, 5.5))}.get(name, lambda: whole)()
     decay = .1 if name == '+ weight decay .1' else 0.
     if name == 'neural network': learn = collab_learner(dls, use_nn=True, layers=[100, 50], y_range=(0, 5.5), wd=.01)
-    else: learn = Learner(dls, model, wd=decay, opt_func=fused_adamw, cbs=ColdStart())
+    else: learn = Learner(dls, model, wd=decay, opt_func=partial(adamw, fused=True), cbs=ColdStart())
     with learn.no_logging(), contextlib.redirect_stdout(io.StringIO()): learn.fit_one_cycle(5, 5e-3)
     return learn.recorder.values[-1][1]
 

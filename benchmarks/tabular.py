@@ -17,13 +17,9 @@ import torch
 from torch.nn import functional as F
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
-from lessonlib.collab import fused_adamw  # noqa: E402
 from lessonlib.core import set_seed  # noqa: E402
 from lessonlib.batches import accuracy
-from lessonlib.learner import not_decayed
-import lessonlib.progress, lessonlib.checkpoint  # noqa: F401  for what they add to classes  # noqa: E402
-from lessonlib.learner import layer_rates
-import lessonlib.schedules, lessonlib.lr_finder  # noqa: F401  for what they add to classes  # noqa: E402,F401  (adds fit_one_cycle)
+from lessonlib.learner import _not_decayed, adamw  # noqa: E402
 from lessonlib.tables import TabularDataLoaders, plan_census
 from lessonlib.tabular import tabular_learner  # noqa: E402
 from collab import BASE, Peer, an_epoch, race  # noqa: E402
@@ -43,9 +39,9 @@ def loaders(csv, bs: int, seed: int, cats=CATS, conts=CONTS):
 def by_hand(dls, bs: int):
     "One epoch, as one would write it: tensors, a permutation, the same model, loss and optimiser"
     model = tabular_learner(dls).model.train()
-    spare = not_decayed(model)
-    opt = fused_adamw([dict(params=[p for p in model.parameters() if (id(p) in spare) == bare],
-                            weight_decay=0. if bare else .01) for bare in (False, True)], lr=LR)
+    spare = _not_decayed(model)
+    opt = adamw([dict(params=[p for p in model.parameters() if (id(p) in spare) == bare],
+                            weight_decay=0. if bare else .01) for bare in (False, True)], lr=LR, fused=True)
     cats, conts, y = dls.train.tensors
     def run():
         for rows in torch.randperm(len(y)).split(bs):
