@@ -13,7 +13,7 @@ from .course import module_names
 
 # %% ../nbs/99_all.ipynb #908b17f0
 def _everything() -> dict[str, Any]:
-    "Every public name of every module, in the order of the staircase; the later lesson wins."
+    "Every public name of every module, in the order of the staircase; the later lesson wins"
     found = {}
     for name in module_names().values():
         if name == 'all': continue
@@ -23,7 +23,7 @@ def _everything() -> dict[str, Any]:
 
 
 def _companions() -> dict[str, Any]:
-    "The names from other libraries that scripts of the field take for granted."
+    "The names from other libraries that scripts of the field take for granted"
     import functools, pathlib
     import matplotlib.pyplot as plt
     import numpy as np

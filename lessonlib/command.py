@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['student_edition', 'work_digest', 'what_to_do', 'write_lessons', 'lab_command', 'lab_environment', 'run_lessons',
-           'report_table', 'check_up', 'main']
+           'report_table', 'check_up']
 
 # %% ../nbs/91_command.ipynb #62760125
 import argparse
@@ -16,20 +16,28 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from importlib import import_module, util
+from importlib import util
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
-from .course import (_bound, _environment, _SOLUTION, _version, _write_text, CourseError,
-                              describe_error, directives, exercises, find_lesson, lessons,
-                              module_names, notebooks_folder, read_notebook, replace_solution,
-                              run_notebook, RunReport)
+from .course import (_bound, _environment, _SOLUTION, _version, CourseError,
+                     describe_error, directives, exercises, find_lesson, lessons,
+                     notebooks_folder, read_notebook, replace_solution, run_notebook,
+                     RunReport)
+from .files import atomic_path
 
 # %% ../nbs/91_command.ipynb #fdc95fa6
 def student_edition(
     notebook: Path | str | dict,  # the author's notebook
 ) -> dict:  # a notebook, ready for `json.dumps`
-    "The notebook as a learner gets it: no solutions, no outputs, nothing that only builds."
+    """The notebook as a learner gets it: no solutions, no outputs, nothing that only builds
+
+    Args:
+        notebook: the author's notebook
+
+    Returns:
+        a notebook, ready for `json.dumps`
+    """
     book = read_notebook(notebook)
     for found in exercises(book):  # the check answers, its source stays folded, and Run All goes on
         book['cells'][found['checker']]['metadata'].update(jupyter={'source_hidden': True},
@@ -40,16 +48,16 @@ def student_edition(
 
 # %% ../nbs/91_command.ipynb #1ea82e7f
 def _student_cell(cell: dict, later: Callable) -> bool:
-    "Turn one cell into the learner's; False if the learner does not need it."
+    "Turn one cell into the learner's; False if the learner does not need it"
     if cell['cell_type'] != 'code': return True
-    source, told = cell['source'], directives(cell['source'])
+    source, found = cell['source'], directives(cell['source'])
     cell.update(outputs=[], execution_count=None)
-    if told and not re.sub(r'^[ \t]*#.*$', '', source, flags=re.M).strip(): return False
-    if told.get('eval') == 'false':  # Run All must not run it: show it as text
+    if found and not re.sub(r'^[ \t]*#.*$', '', source, flags=re.M).strip(): return False
+    if found.get('eval') == 'false':  # Run All must not run it: show it as text
         shown = re.sub(r'^[ \t]*#\|.*\n?', '', source, flags=re.M)
         for name in ('outputs', 'execution_count'): del cell[name]
         cell.update(cell_type='markdown', source=f'```python\n{shown}\n```')
-    elif 'hide' in told:
+    elif 'hide' in found:
         text = '\n'.join(other['source'] for other in later() if other['cell_type'] == 'code')
         cell['metadata']['jupyter'] = {'source_hidden': True}
         return any(re.search(rf'\b{name}\b', text) for name in _bound(source))
@@ -63,12 +71,19 @@ _MANIFEST = '.lessonlib.json'
 def work_digest(
     notebook: Path | str | dict,  # a file, or a notebook already read
 ) -> str | None:  # None if the file does not exist; 'unreadable' if it is no notebook
-    "A digest of what a person can have done in a notebook: its cells and their outputs."
+    """A digest of what a person can have done in a notebook: its cells and their outputs
+
+    Args:
+        notebook: a file, or a notebook already read
+
+    Returns:
+        None if the file does not exist; 'unreadable' if it is no notebook
+    """
     if not isinstance(notebook, dict) and not Path(notebook).exists(): return None
     try: cells = read_notebook(notebook)['cells']
     except (CourseError, OSError, KeyError, TypeError): return 'unreadable'
-    kept = ('cell_type', 'source', 'outputs', 'attachments')
-    work = [{name: cell[name] for name in kept if cell.get(name)} for cell in cells]
+    parts = ('cell_type', 'source', 'outputs', 'attachments')
+    work = [{name: cell[name] for name in parts if cell.get(name)} for cell in cells]
     return hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -77,7 +92,16 @@ def what_to_do(
     written: str | None,  # digest of what we wrote there; None if we never did
     newest: str,  # digest of the course's edition today
 ) -> str:  # 'new', 'same', 'updated', 'yours' or 'kept'
-    "May this file be written? Only one that is missing, or that is still as we wrote it."
+    """May this file be written? Only one that is missing, or that is still as we wrote it
+
+    Args:
+        now: digest of the file in the learner's folder; None if there is none
+        written: digest of what we wrote there; None if we never did
+        newest: digest of the course's edition today
+
+    Returns:
+        'new', 'same', 'updated', 'yours' or 'kept'
+    """
     if now is None: return 'new'
     if now == newest: return 'same'
     if now == written: return 'updated'
@@ -87,8 +111,16 @@ def what_to_do(
 def write_lessons(
     folder: Path | str,  # the learner's folder; made if it is missing
     source: Path | str | None = None,  # the author's notebooks; None: `notebooks_folder()`
-) -> dict[str, str]:  # lesson -> what `what_to_do` said
-    "Write the student edition of every lesson, and leave alone whatever a person has worked on."
+) -> dict[str, str]:  # lesson -> the answer of `what_to_do`
+    """Write the student edition of every lesson, and leave alone whatever a person has worked on
+
+    Args:
+        folder: the learner's folder; made if it is missing
+        source: the author's notebooks; None: `notebooks_folder()`
+
+    Returns:
+        lesson -> the answer of `what_to_do`
+    """
     folder, done = Path(folder), {}
     try: folder.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
@@ -103,9 +135,13 @@ def write_lessons(
         if done[notebook.stem] in ('yours', 'kept'): continue
         written[notebook.name] = newest
         if done[notebook.stem] != 'same':
-            _write_text(target, json.dumps(edition, indent=1, ensure_ascii=False) + '\n')
-    _write_text(folder/_MANIFEST, json.dumps(dict(version=1, written=written), indent=1) + '\n')
+            with atomic_path(target) as path: path.write_text(_as_json(edition), encoding='utf-8')
+    manifest = _as_json(dict(version=1, written=written))
+    with atomic_path(folder/_MANIFEST) as path: path.write_text(manifest, encoding='utf-8')
     return done
+
+
+def _as_json(book: dict) -> str: return json.dumps(book, indent=1, ensure_ascii=False) + '\n'
 
 # %% ../nbs/91_command.ipynb #ea1be9cb
 def lab_command(
@@ -113,7 +149,16 @@ def lab_command(
     browser: bool = True,  # open a browser as well
     port: int | None = None,  # None: the first free one from 8888 on
 ) -> list[str]:  # for `subprocess`
-    "The command that opens JupyterLab on one notebook, in that notebook's folder, quietly."
+    """The command that opens JupyterLab on one notebook, in that notebook's folder, quietly
+
+    Args:
+        target: the notebook to open
+        browser: open a browser as well
+        port: None: the first free one from 8888 on
+
+    Returns:
+        for `subprocess`
+    """
     target = Path(target).resolve()
     quiet = ['--LabApp.news_url=None', '--LabApp.extension_manager=readonly',
              '--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate']
@@ -127,27 +172,33 @@ def lab_command(
 def lab_environment(
     folder: Path | str,  # the learner's folder; the settings go to `.jupyter` in it
 ) -> dict[str, str]:  # for `subprocess`
-    "The environment of a JupyterLab for this course, with its settings written."
+    """The environment of a JupyterLab for this course, with its settings written
+
+    Args:
+        folder: the learner's folder; the settings go to `.jupyter` in it
+
+    Returns:
+        for `subprocess`
+    """
     settings = Path(folder).resolve()/'.jupyter'
-    (settings/'labconfig').mkdir(parents=True, exist_ok=True)
     quiet = {'@jupyterlab/apputils-extension:notification': {'fetchNews': 'false'}}
-    _write_text(settings/'labconfig'/'default_setting_overrides.json', json.dumps(quiet))
+    with atomic_path(settings/'labconfig'/'default_setting_overrides.json') as path:
+        path.write_text(json.dumps(quiet))
     paths = [str(settings), os.environ.get('JUPYTER_CONFIG_PATH', '')]
     return {**_environment(), 'JUPYTER_CONFIG_PATH': os.pathsep.join(filter(None, paths))}
 
 # %% ../nbs/91_command.ipynb #b35fd4aa
-_SAY = dict(new='written', same='up to date', updated='brought up to date', yours='with your work',
-            kept='kept as you left them')
+_STATES = dict(new='written', same='up to date', updated='brought up to date',
+               yours='with your work', kept='kept as you left them')
 
 
 def _lab(args: argparse.Namespace) -> int:
-    "Write the student edition and open it."
-    names = [path.stem for path in lessons()]
-    first = next((name for name in names if name.startswith('01_')), names[0])
-    lesson = find_lesson(args.lesson or first)
-    done = write_lessons(args.folder)
-    words = list(done.values())
-    counts = ', '.join(f'{words.count(word)} {_SAY[word]}' for word in _SAY if word in words)
+    "Write the student edition and open it"
+    first = next(path.stem for path in lessons() if path.stem != 'index')
+    lesson, done = find_lesson(args.lesson or first), write_lessons(args.folder)
+    states = list(done.values())
+    counts = ', '.join(f'{states.count(state)} {words}' for state, words in _STATES.items()
+                       if state in states)
     print(f'{Path(args.folder).resolve()}: {counts}')
     for name in done:
         if done[name] == 'kept': print(f'  {name}: the course has a newer one. To get it, rename '
@@ -158,7 +209,7 @@ def _lab(args: argparse.Namespace) -> int:
 
 
 def _start(words: list[str], environment: dict[str, str]) -> int:
-    "Let another program take this one's place, so that Ctrl-C reaches it and it can ask back."
+    "Let another program take this one's place, so that Ctrl-C reaches it and it can ask back"
     sys.stdout.flush()
     if os.name == 'posix': os.execve(words[0], words, environment)
     return subprocess.call(words, env=environment)
@@ -171,7 +222,18 @@ def run_lessons(
     notify: Callable[[str], Any] | None = None,  # called with the lesson's name, once a cell
     **kwargs: Any,  # passed on to `run_notebook`
 ) -> list[RunReport]:  # in the order of `notebooks`
-    "Run several notebooks, each in a fresh kernel and in an empty folder."
+    """Run several notebooks, each in a fresh kernel and in an empty folder
+
+    Args:
+        notebooks: which to run
+        jobs: how many at a time
+        out: folder for the executed copies; None: not kept
+        notify: called with the lesson's name, once a cell
+        kwargs: passed on to `run_notebook`
+
+    Returns:
+        in the order of `notebooks`
+    """
     stopped = []
 
     def run_one(notebook: Path) -> RunReport:
@@ -193,7 +255,14 @@ def run_lessons(
 def report_table(
     reports: list[RunReport],  # one a lesson
 ) -> str:  # lines of text
-    "A table: lesson, seconds, slowest cell, whether it ran to its end."
+    """A table: lesson, seconds, slowest cell, whether it ran to its end
+
+    Args:
+        reports: one a lesson
+
+    Returns:
+        lines of text
+    """
     width = max([len(report.name) for report in reports] + [6])
     lines = [f"{'lesson':{width}}  seconds  slowest cell      ok"]
     for report in reports:
@@ -206,7 +275,7 @@ def report_table(
 
 # %% ../nbs/91_command.ipynb #d61729d1
 def _run(args: argparse.Namespace) -> int:
-    "Run lessons without a browser, with a progress bar and a table at the end."
+    "Run lessons without a browser, with a progress bar and a table at the end"
     from tqdm import tqdm
     notebooks = [find_lesson(name) for name in args.lessons] or lessons()
     threads = max(1, (os.cpu_count() or 1) // args.jobs)
@@ -221,13 +290,15 @@ def _run(args: argparse.Namespace) -> int:
     return int(not all(report.ok for report in reports))
 
 # %% ../nbs/91_command.ipynb #bd5eafcf
+_USAGE = dict(get='which data? Say `lessonlib data get NAME`; `lessonlib data list` shows names',
+              mirror='where to? Say `lessonlib data mirror FOLDER`, and perhaps names of data sets')
+
+
 def _data(args: argparse.Namespace) -> int:
-    "List, fetch, mirror or verify data sets; all the work is done in `lessonlib.datasets`."
+    "List, fetch, mirror or verify data sets; all the work is done in `lessonlib.datasets`"
     from lessonlib import datasets
     try:
-        if args.action == 'list':
-            _know_practice_sets()
-            shown = datasets.list_data()
+        if args.action == 'list': shown = datasets.list_data()
         elif args.action == 'verify': shown = datasets.verify_data(args.names or None)
         elif args.action == 'get' and args.names: shown = map(datasets.untar_data, args.names)
         elif args.action == 'mirror' and args.names:
@@ -239,27 +310,20 @@ def _data(args: argparse.Namespace) -> int:
     if args.action == 'verify' and not shown: print('nothing is in the cache yet')
     return int(args.action == 'verify' and not all(row.ok for row in shown))
 
-
-def _know_practice_sets() -> None:
-    "Some lessons bring a practice set of their own, which is known once their module is imported."
-    for name, module in module_names().items():
-        if '@practice_set(' in find_lesson(name).read_text(encoding='utf-8'):
-            import_module(f'lessonlib.{module}')
-
-
-_USAGE = dict(get='which data? Say `lessonlib data get NAME`; `lessonlib data list` shows names',
-              mirror='where to? Say `lessonlib data mirror FOLDER`, and perhaps names of data sets')
-
 # %% ../nbs/91_command.ipynb #345b222e
 _NEEDED = dict(torch='', torchvision='', numpy='', pandas='', matplotlib='', PIL='pillow',
-               sklearn='scikit-learn', safetensors='', fastcore='', tqdm='', ipywidgets='',
-               ipykernel='', nbclient='', nbformat='', jupyterlab='')
+               sklearn='scikit-learn', safetensors='', fastcore='', tqdm='', filelock='',
+               ipywidgets='', ipykernel='', nbclient='', nbformat='', jupyterlab='')
 _OPTIONAL = dict(timm='architectures for pretrained bodies', nbdev='only to change the library',
                  sphinx='only to build the site', pytest='only to run the tests')
 
 
 def check_up() -> Iterator[tuple[str, str, str]]:  # what, its state, a hint (empty if all is well)
-    "Everything a lesson can run into, one thing at a time."
+    """Everything a lesson can run into, one thing at a time
+
+    Returns:
+        what, its state, a hint (empty if all is well)
+    """
     yield 'lessonlib', _version('lessonlib') or 'not installed', ''
     yield 'notebooks', str(notebooks_folder()), ''
     yield 'Python', f'{sys.version.split()[0]} at {sys.executable}', ''
@@ -273,7 +337,7 @@ def check_up() -> Iterator[tuple[str, str, str]]:  # what, its state, a hint (em
 
 # %% ../nbs/91_command.ipynb #fac90a2e
 def _check_machine() -> Iterator[tuple[str, str, str]]:
-    "Cores, memory, and the device that lessons compute on."
+    "Cores, memory, and the device that lessons compute on"
     affinity = getattr(os, 'sched_getaffinity', None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     yield 'cores', str(cores), '' if cores > 1 else 'lessons are made for two'
@@ -287,7 +351,7 @@ def _check_machine() -> Iterator[tuple[str, str, str]]:
 
 # %% ../nbs/91_command.ipynb #ddf5d2ac
 def _check_data() -> Iterator[tuple[str, str, str]]:
-    "Where data sets are kept and come from."
+    "Where data sets are kept and come from"
     home = Path(os.environ.get('LESSONLIB_HOME') or '~/.lessonlib').expanduser()
     nearest = next(path for path in (home, *home.absolute().parents) if path.exists())
     size = sum(path.stat().st_size for path in home.rglob('*') if path.is_file()) / 2**20
@@ -302,7 +366,7 @@ def _check_data() -> Iterator[tuple[str, str, str]]:
 
 
 def _doctor(args: argparse.Namespace) -> int:
-    "Print the check-up; 1 if something that lessons need is missing."
+    "Print the check-up; 1 if something that lessons need is missing"
     for what, state, hint in check_up():
         print(f'{what:14}{state}' + (f'   <- {hint}' if hint else ''))
     missing = [_NEEDED[module] or module for module in _NEEDED if util.find_spec(module) is None]
@@ -311,7 +375,7 @@ def _doctor(args: argparse.Namespace) -> int:
 
 # %% ../nbs/91_command.ipynb #063ed57f
 def _parser() -> argparse.ArgumentParser:
-    "The command's words and options."
+    "The command's words and options"
     parser = argparse.ArgumentParser(prog='lessonlib', description='A deep-learning course.')
     parser.add_argument('--version', action='version', version=f"lessonlib {_version('lessonlib')}")
     words = parser.add_subparsers(title='commands', metavar='COMMAND', required=True)
@@ -330,7 +394,7 @@ _LAB = [('lesson', 'which to open, such as 01_sgd; without it the first one', di
         ('--port', 'where JupyterLab listens', dict(type=int))]
 
 # %% ../nbs/91_command.ipynb #18f75eab
-_RUN = [('lessons', 'which, such as 01_sgd; without any all of them', dict(nargs='*')),
+_RUN = [('lessons', 'names such as 01_sgd, or files; without any all lessons', dict(nargs='*')),
         ('--jobs', 'how many at a time (default: 1)', dict(type=int, default=1)),
         ('--out', 'a folder to keep the executed notebooks in', {}),
         ('--timeout', 'seconds a cell may take (default: 600)', dict(type=float, default=600))]
@@ -342,17 +406,24 @@ _WORDS = dict(
     data=(_data, 'list data sets, get them, copy them to a mirror, verify them', _DATA),
     doctor=(_doctor, 'say what is installed, what is missing, and what to do about it', []))
 
-
+# %% ../nbs/91_command.ipynb #74b1a1f4
 def main(
     argv: list[str] | None = None,  # the words after `lessonlib`; None: from the command line
 ) -> int:  # 0 all well, 1 something failed, 2 the question made no sense
-    "The `lessonlib` command."
+    """The `lessonlib` command
+
+    Args:
+        argv: the words after `lessonlib`; None: from the command line
+
+    Returns:
+        0 all well, 1 something failed, 2 the question made no sense
+    """
     args = _parser().parse_args(argv)
     try: return args.run(args)
-    except CourseError as problem: code, said = 2, problem
-    except KeyboardInterrupt: code, said = 130, 'stopped'
+    except CourseError as problem: code, message = 2, problem
+    except KeyboardInterrupt: code, message = 130, 'stopped'
     except BrokenPipeError:  # nobody reads any more, as in `lessonlib data list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    print(f'lessonlib: {said}', file=sys.stderr)
+    print(f'lessonlib: {message}', file=sys.stderr)
     return code

@@ -4,12 +4,11 @@
 
 # %% auto #0
 __all__ = ['Block', 'IntToFloat', 'ImageBlock', 'CategoryBlock', 'RegressionBlock', 'TrainOnly', 'BlockDataset', 'BlockLoader',
-           'DataBlock', 'BlockDataLoaders']
+           'BlockDataLoaders', 'DataBlock']
 
 # %% ../nbs/23_data_block.ipynb #74378fb4
 import copy
 import inspect
-import json
 import math
 import os
 import pickle
@@ -17,306 +16,308 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from difflib import get_close_matches
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from fastcore.basics import patch
+from fastcore.basics import listify, patch
 from torch import nn, Tensor
 from torch.utils.data import DataLoader
 
 from .batches import DataLoaders
+from .checkpoint import _recipe, Part
 from .core import default_device, rng_guard, show_image, to_device
-from .images import (_kind, _name_of, _plain, _why_bad, from_recipe, open_image, Transform,
-                              UnreadableImage)
-from .items import as_rows, check_split, NoSplitter, Part, RandomSplitter
-from .learner import as_list, Learner
-import lessonlib.progress  # adds to classes
-import lessonlib.checkpoint  # adds to classes
+from .files import did_you_mean
+from .images import _kind, _one_of, _why_bad, open_image, Transform, UnreadableImage
+from .items import as_rows, check_split, NoSplitter, RandomSplitter
+from .learner import Learner
 
 # %% ../nbs/23_data_block.ipynb #205886d8
+@dataclass
 class Block(Part):
     "A kind of data: how to open, encode, collate, decode and show it, and what fits it as a target"
     item_tfms, batch_tfms = (), ()   # transforms this kind always needs
     vocab = c = loss_func = activation = None   # what it brings as a target; c: number of outputs
     positional = True   # may hold places in a picture: then pictures are decoded in full size
     in_title = True     # shown in words above the input; False: drawn on it
-    def setup(self,
-        values: Sequence,  # what the getter gives for each item of the training set
-    ) -> None:
-        "Learns from the values of the training set"
-    def check(self,
-        value,  # what the getter gives for one item
-    ) -> None:
-        "Raises ValueError for a value that cannot be right"
-    def open(self,
-        value,  # what the getter gives for one item: a path, a label
-    ):
-        "That item, ready for transforms"
+
+    def setup(self, values: Sequence):  # what the getter gives for each item of the training set
+        """Learns from the values of the training set
+
+        Args:
+            values: what the getter gives for each item of the training set
+        """
+    def check(self, value):  # what the getter gives for one item
+        """Raises ValueError for a value that cannot be right
+
+        Args:
+            value: what the getter gives for one item
+        """
+    def open(self, value):  # what the getter gives for one item: a path, a label
+        """That item, ready for transforms
+
+        Args:
+            value: what the getter gives for one item: a path, a label
+        """
         return value
+    def encode(self, item):  # an opened item, after the item transforms
+        """An opened item as a tensor
 
-# %% ../nbs/23_data_block.ipynb #acd423f4
-@patch
-def encode(self:Block,
-    item,  # an opened item, after the item transforms
-) -> Tensor:
-    "An opened item as a tensor"
-    return torch.as_tensor(item)
-@patch
-def collate(self:Block,
-    tensors: list,  # encoded items
-) -> Tensor:
-    "The batch of several items"
-    return torch.stack(tensors)
-@patch
-def decide(self:Block,
-    output: Tensor,  # of the model, for one item, after the activation
-) -> Tensor:
-    "That output in the form of a target"
-    return output
-@patch
-def decode(self:Block,
-    tensor: Tensor,  # one item out of a batch
-):
-    "The tensor of one item, for people"
-    return tensor
+        Args:
+            item: an opened item, after the item transforms
+        """
+        return torch.as_tensor(item)
+    def collate(self, tensors: list):  # encoded items
+        """The batch of several items
 
-# %% ../nbs/23_data_block.ipynb #94d808b2
-@patch
-def agree(self:Block,
-    predicted,  # a decoded value
-    truth,  # another
-) -> bool|None:
-    "Whether two decoded values are the same; None where nobody would ask"
-    return None
-@patch
-def show(self:Block,
-    value,  # a decoded value
-    ax = None,  # matplotlib axes; None: nowhere
-    title: str = None,  # words to write; None: the value
-):
-    "Draws a decoded value on the axes, or writes it above"
-    if ax is not None: ax.set_title(str(value) if title is None else title, fontsize=9)
-    return ax
+        Args:
+            tensors: encoded items
+        """
+        return torch.stack(tensors)
+    def retype(self, tensor: Tensor):  # a part of a batch that came from the loader
+        """The same, with the kind of tensor that transforms know it by
+
+        Args:
+            tensor: a part of a batch that came from the loader
+        """
+        return tensor
+    def decide(self, output: Tensor):  # of the model, for one item, after the activation
+        """That output in the form of a target
+
+        Args:
+            output: of the model, for one item, after the activation
+        """
+        return output
+    def decode(self, tensor: Tensor):  # one item out of a batch
+        """The value of a tensor, for people
+
+        Args:
+            tensor: one item out of a batch
+        """
+        return tensor
+    def agree(self,
+        predicted,  # a decoded value
+        truth,  # another
+    ) -> bool | None:  # None where nobody would ask
+        """Whether two decoded values are the same
+
+        Args:
+            predicted: a decoded value
+            truth: another
+
+        Returns:
+            None where nobody would ask
+        """
+    def show(self,
+        value,  # a decoded value
+        ax=None,  # matplotlib axes; None: nowhere
+        title: str = None,  # words to write; None: the value
+    ):  # the axes
+        """Draws a decoded value on the axes, or writes it above
+
+        Args:
+            value: a decoded value
+            ax: matplotlib axes; None: nowhere
+            title: words to write; None: the value
+        """
+        if ax is not None: ax.set_title(str(value) if title is None else title, fontsize=9)
+        return ax
 
 # %% ../nbs/23_data_block.ipynb #12020af5
+@dataclass
 class IntToFloat(Transform):
     "Batches of pictures in bytes (0 to 255) become floats (0 to 1)"
     order = 0
-    def __call__(self, sample, train): return tuple(map(self.convert, sample))
-    def convert(self, x):
-        "One part of a batch; only pictures in bytes are changed"
+    def __call__(self, sample, train): return tuple(map(self._convert, sample))
+    def _convert(self, x):
         is_picture = isinstance(x, Tensor) and x.dtype == torch.uint8 and x.ndim == 4
-        if not is_picture or type(x).__name__ == 'Mask': return x
+        if not is_picture or _kind(x) == 'Mask': return x
         return x.float().div_(255).as_subclass(type(x))
 
-class ImageBlock(Block):
-    "Pictures out of files: PIL images while they are cut, then bytes, then floats from 0 to 1"
-    positional, reads_smaller = False, True
-    def __init__(self,
-        mode='RGB',  # RGB, L (grey) or RGBA; or a class such as `PILImageBW`
-    ):
-        self.mode = getattr(mode, 'mode', mode)
-        if self.mode not in ('RGB', 'L', 'RGBA'):
-            raise ValueError(f'ImageBlock makes pictures in RGB, L (grey) or RGBA, not {mode!r}')
-        self.made_with = {} if self.mode == 'RGB' else {'mode': self.mode}
-        self.batch_tfms = (IntToFloat(),)
-    def open(self, value, smallest:tuple=None):
-        "A picture as a PIL image: see `open_image`"
-        return open_image(value, self.mode, smallest)
+def _few(names) -> str:
+    "The first names of many"
+    return ', '.join([str(name) for name in names][:6]) + (' …' if len(names) > 6 else '')
 
 # %% ../nbs/23_data_block.ipynb #e970edde
-@patch
-def show(self:ImageBlock, value, ax=None, title=None):
-    "Draws the picture"
-    return show_image(value, ax=ax, title=title)
+@dataclass
+class ImageBlock(Block):
+    """Pictures out of files: PIL images while they are cut, then bytes, then floats from 0 to 1
 
-@patch
-def encode(self:ImageBlock, item) -> Tensor:
-    "A PIL image as bytes, channels × height × width"
-    from torchvision import tv_tensors
-    if isinstance(item, Tensor): return item
-    pixels = torch.from_numpy(np.array(item))
-    pixels = pixels.permute(2, 0, 1) if pixels.ndim == 3 else pixels[None]
-    return pixels.as_subclass(tv_tensors.Image)
+    Args:
+        mode: RGB, L (grey) or RGBA; or a class such as `PILImageBW`
+    """
+    mode: str = 'RGB'  # RGB, L (grey) or RGBA; or a class such as `PILImageBW`
+    positional, reads_smaller, batch_tfms = False, True, (IntToFloat(),)
 
-@patch
-def collate(self:ImageBlock, tensors:list) -> Tensor:
-    "Pictures of one size, stacked"
-    sizes = Counter('×'.join(map(str, t.shape)) for t in tensors)
-    if len(sizes) > 1:
-        some = ', '.join(size for size, _ in sizes.most_common(3))
-        raise ValueError(f'Pictures of {len(sizes)} different sizes cannot be stacked into one '
-                         f'batch: {some}{" …" if len(sizes) > 3 else ""} (channels×height×width). '
-                         'Bring them to one size: item_tfms=Resize(224)')
-    return torch.stack([t.as_subclass(Tensor) for t in tensors]).as_subclass(type(tensors[0]))
+    def __post_init__(self):
+        self.mode = _one_of('mode', getattr(self.mode, 'mode', self.mode), 'RGB', 'L', 'RGBA')
+    def open(self,
+        value,  # a path, bytes, an array …
+        smallest: tuple = None,  # (height, width) that is large enough
+    ):  # a PIL image
+        """A picture: see `open_image`
+
+        Args:
+            value: a path, bytes, an array …
+            smallest: (height, width) that is large enough
+        """
+        return open_image(value, self.mode, smallest)
+    def encode(self, item):
+        "A PIL image as bytes, channels × height × width"
+        if isinstance(item, Tensor): return item
+        pixels = torch.from_numpy(np.array(item))
+        return self.retype(pixels.permute(2, 0, 1) if pixels.ndim == 3 else pixels[None])
+    def retype(self, tensor):
+        "As a `tv_tensors.Image`"
+        from torchvision import tv_tensors
+        return tensor.as_subclass(tv_tensors.Image) if isinstance(tensor, Tensor) else tensor
+    def collate(self, tensors):
+        "Pictures of one size, stacked"
+        sizes = dict.fromkeys('×'.join(map(str, t.shape)) for t in tensors)
+        if len(sizes) > 1:
+            raise ValueError(f'Pictures of different sizes cannot be stacked: {_few(sizes)} '
+                             '(channels×height×width). For one size, item_tfms=Resize(224)')
+        return torch.stack([t.as_subclass(Tensor) for t in tensors]).as_subclass(type(tensors[0]))
+    def show(self, value, ax=None, title=None):
+        "Draws the picture"
+        return show_image(value, ax=ax, title=title)
 
 # %% ../nbs/23_data_block.ipynb #5da785e3
+@dataclass
 class CategoryBlock(Block):
-    "One of several classes, as its number in the vocab"
-    positional = False
-    def __init__(self,
-        vocab: Sequence = None,  # the classes in order; None: those of the training set
-        sort: bool = True,  # sort them; False: in the order in which they are met
-    ):
-        self.vocab, self.sort = None if vocab is None else list(vocab), sort
-        if vocab is not None: self.count_off()
+    """One of several classes, as its number in the vocab
 
+    Args:
+        vocab: the classes in order; None: those of the training set
+        sort: sort them; False: in the order in which they are met
+    """
+    vocab: Sequence = None  # the classes in order; None: those of the training set
+    sort: bool = True  # sort them; False: in the order in which they are met
+    positional, loss_func = False, nn.CrossEntropyLoss()
+
+    def __post_init__(self):
+        if self.vocab is None: return
+        self.vocab = [v.item() if isinstance(v, np.generic) else v for v in self.vocab]
+        self._number, self.c = {label: i for i, label in enumerate(self.vocab)}, len(self.vocab)
+        twice = [label for label, n in Counter(self.vocab).items() if n > 1]
+        if twice: raise ValueError(f'The vocab has {twice} more than once')
     def setup(self, values):
         "Learns the vocab, if it is not given"
         if self.vocab is None:
-            self.vocab = [value.item() if isinstance(value, np.generic) else value
-                          for value in dict.fromkeys(values)]
-            if self.sort: self.vocab = _sorted_labels(self.vocab)
-            self.count_off()
+            self.vocab = sorted(set(values)) if self.sort else dict.fromkeys(values)
+            self.__post_init__()
         if len(self.vocab) == 1:
             warnings.warn(f'All items have the same label, {self.vocab[0]!r}: there is nothing to '
                           'tell apart. Is the labelling function right?', stacklevel=2)
-
-    def count_off(self):
-        "Numbers the classes"
-        self.number = {label: i for i, label in enumerate(self.vocab)}
-        twice = [label for label, n in Counter(self.vocab).items() if n > 1]
-        if twice: raise ValueError(f'The vocab has {twice} more than once')
-
-# %% ../nbs/23_data_block.ipynb #0c5ecdc0
-def _few(names:Sequence) -> str:
-    return ', '.join(map(str, names[:6])) + (' …' if len(names) > 6 else '')
-
-def _sorted_labels(labels:list) -> list:
-    try: return sorted(labels)
-    except TypeError:
-        kinds = sorted({type(label).__name__ for label in labels})
-        raise TypeError(f'Labels of kinds {kinds} cannot be sorted together. Make texts of all, or '
-                        'give the classes: CategoryBlock(vocab=[...])') from None
-
-@patch
-def check(self:CategoryBlock, value) -> None:
-    "Raises ValueError for a label that is missing, or not in the vocab"
-    if value is None or value != value: raise ValueError(f'the label is missing ({value})')
-    if self.vocab is None or value in self.number: return
-    near = get_close_matches(str(value), map(str, self.vocab), 1)
-    raise ValueError(f'the label {value!r} is not in the vocab ({_few(self.vocab)}). '
-                     + (f'Did you mean {near[0]!r}? ' if near else '') + 'The vocab has the labels '
-                     'of the training set, unless it is given: CategoryBlock(vocab=[...])')
-
-@patch
-def encode(self:CategoryBlock, item) -> Tensor:
-    "The number of a class"
-    if item not in self.number: self.check(item)
-    return torch.tensor(self.number[item])
-
-# %% ../nbs/23_data_block.ipynb #b9bf5885
-@patch
-def decode(self:CategoryBlock, tensor:Tensor):
-    "The class of a number"
-    return self.vocab[int(tensor)]
-@patch
-def agree(self:CategoryBlock, predicted, truth) -> bool:
-    "Whether it is the right class"
-    return predicted == truth
-@patch
-def activation(self:CategoryBlock, output:Tensor) -> Tensor:
-    "Scores as shares that add up to one"
-    return output.softmax(-1)
-@patch
-def decide(self:CategoryBlock, output:Tensor) -> Tensor:
-    "The number of the class with the highest share"
-    if output.numel() == 1 and len(self.vocab) == 2: return (output.flatten()[0] > .5).long()
-    return output.flatten().argmax()
-
-@patch(as_prop=True)
-def c(self:CategoryBlock) -> int|None:
-    "The number of classes"
-    return None if self.vocab is None else len(self.vocab)
-@patch(as_prop=True)
-def loss_func(self:CategoryBlock) -> nn.Module:
-    "Cross-entropy"
-    return nn.CrossEntropyLoss()
+    def check(self, value):
+        "Raises ValueError for a label that is missing, or not in the vocab"
+        if value is None or value != value: raise ValueError(f'the label is missing ({value})')
+        if self.vocab is None or value in self._number: return
+        raise ValueError(f'the label {value!r} is not in the vocab ({_few(self.vocab)}).'
+                         f'{did_you_mean(value, self.vocab)} Without CategoryBlock(vocab=[...]) it '
+                         'has the labels of the training set')
+    def encode(self, item):
+        "The number of a class"
+        self.check(item)
+        return torch.tensor(self._number[item])
+    def decode(self, tensor):
+        "The class of a number"
+        return self.vocab[int(tensor)]
+    def agree(self, predicted, truth):
+        "Whether it is the right class"
+        return predicted == truth
+    def activation(self, output):
+        "Scores as shares that add up to one"
+        return output.softmax(-1)
+    def decide(self, output):
+        "The number of the class with the highest share"
+        if output.numel() == 1 and len(self.vocab) == 2: return (output.flatten()[0] > .5).long()
+        return output.flatten().argmax()
 
 # %% ../nbs/23_data_block.ipynb #4317e9a4
+@dataclass
 class RegressionBlock(Block):
-    "One number or several, as floats"
-    positional = False
-    def __init__(self,
-        n_out: int = None,  # how many numbers; None: as many as the first item has
-    ):
-        self.c = n_out
+    """One number or several, as floats
+
+    Args:
+        n_out: how many numbers; None: as many as the first item has
+    """
+    n_out: int = None  # how many numbers; None: as many as the first item has
+    positional, loss_func = False, nn.MSELoss()
+
+    def __post_init__(self): self.c = self.n_out
     def setup(self, values):
         "Learns how many numbers there are, if that is not given"
-        if self.c is None: self.c = len(self.encode(values[0]))
-        self.made_with = {'n_out': self.c}
+        if self.n_out is None: self.n_out = self.c = len(self.encode(values[0]))
+    def check(self, value):
+        "Raises ValueError for what is no number, is missing, or has another length"
+        try: numbers = self.encode(value)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(f'{value!r} is not a number or a list of them ({error})') from None
+        if not numbers.isfinite().all(): raise ValueError(f'missing or infinite: {value}')
+        if self.n_out not in (None, len(numbers)):
+            raise ValueError(f'{value!r} has {len(numbers)} numbers, expected {self.n_out}')
     def encode(self, item):
         "A row of floats"
         return torch.as_tensor(item, dtype=torch.float32).flatten()
     def decode(self, tensor):
         "The number, or the list of them"
         return tensor.item() if tensor.numel() == 1 else tensor.tolist()
-    @property
-    def loss_func(self):
-        "The mean squared error"
-        return nn.MSELoss()
-
-# %% ../nbs/23_data_block.ipynb #53aab8ae
-@patch
-def show(self:RegressionBlock, value, ax=None, title=None):
-    "Writes the numbers above the input"
-    numbers = ', '.join(f'{v:.4g}' for v in as_list(value))
-    return Block.show(self, numbers, ax, title)
-
-@patch
-def check(self:RegressionBlock, value) -> None:
-    "Raises ValueError for what is no number, is missing, or has another length"
-    try: numbers = self.encode(value)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f'{value!r} is not a number or a list of them ({error})') from None
-    if not numbers.isfinite().all(): raise ValueError(f'the number is missing or infinite: {value}')
-    if self.c is not None and len(numbers) != self.c:
-        raise ValueError(f'{value!r} has {len(numbers)} numbers, expected {self.c}')
+    def show(self, value, ax=None, title=None):
+        "Writes the numbers above the input"
+        return super().show(', '.join(f'{v:.4g}' for v in listify(value)), ax, title)
 
 # %% ../nbs/23_data_block.ipynb #a7baef29
+@dataclass(repr=False)
 class _Called(Transform):
-    "A function, or a transform of torchvision, called as a `Transform` is"
-    def __init__(self, f):
-        self.f, self.n_inp, self.order = f, 1, getattr(f, 'order', 10)
-        self.whole = _takes_all(f)
+    """A function, or a transform of torchvision, called as a `Transform` is
+
+    Args:
+        f: the function
+    """
+    f: Callable  # the function
+    n_inp = 1
+    def __post_init__(self):
+        self.order, self.takes_all = getattr(self.f, 'order', 10), _takes_all(self.f)
     def __call__(self, sample, train):
-        if not self.whole: return (*map(self.f, sample[:self.n_inp]), *sample[self.n_inp:])
+        if not self.takes_all: return (*map(self.f, sample[:self.n_inp]), *sample[self.n_inp:])
         made = self.f(*sample)
         return tuple(made) if isinstance(made, (tuple, list)) else (made,)
     def __repr__(self): return getattr(self.f, '__name__', repr(self.f))
 
 def _takes_all(f) -> bool:
     "Whether f wants all parts: it does if it is of torchvision's v2, or has several arguments"
-    modules = [cls.__module__ for cls in type(f).__mro__]
-    if any(module.startswith('torchvision.transforms.v2') for module in modules): return True
+    if 'torchvision.transforms.v2' in str(type(f).__mro__): return True
     try: arguments = inspect.signature(getattr(f, 'forward', f)).parameters.values()
     except (TypeError, ValueError): return False
     needed = [a for a in arguments if a.default is a.empty and a.kind is not a.VAR_KEYWORD]
     return len(needed) > 1 or any(a.kind is a.VAR_POSITIONAL for a in needed)
 
 # %% ../nbs/23_data_block.ipynb #b7ea26a7
+@dataclass(repr=False)
 class TrainOnly(_Called):
-    "A function, or a transform of torchvision, that validation and prediction go without"
+    """A function, or a transform of torchvision, that validation and prediction go without
+
+    Args:
+        f: called as any other function or transform would be
+    """
+    f: Callable  # called as any other function or transform would be
     train_only = True
-    def __init__(self,
-        f: Callable,  # called as any other function or transform would be
-    ):
-        super().__init__(f)
 
 _random_v2 = ('Random', 'ColorJitter', 'AutoAug', 'RandAug', 'TrivialAug', 'AugMix', 'Elastic')
 
-def _as_transforms(tfms, n_inp:int=1) -> list:
+def _as_transforms(tfms, n_inp: int = 1) -> list:
     "Transforms in their order, of what people write"
     made = []
-    for tfm in as_list(tfms):
-        if isinstance(tfm, type): raise TypeError(f'{tfm.__name__} is a class: write '
-                                                  f'{tfm.__name__}(...)')
-        if not callable(tfm): raise TypeError(f'A transform is a Transform or a function, not '
-                                              f'{tfm!r}')
-        inside = [tfm, *getattr(tfm, 'transforms', ())]
-        chance = [type(t).__name__ for t in inside if type(t).__name__.startswith(_random_v2)]
+    for tfm in listify(tfms):
+        if isinstance(tfm, type) or not callable(tfm):
+            name = getattr(tfm, '__name__', repr(tfm))
+            raise TypeError(f'A transform is a Transform or a function, not {name}'
+                            + f'. It is a class: write {name}(...)' * isinstance(tfm, type))
+        names = [type(t).__name__ for t in (tfm, *getattr(tfm, 'transforms', ()))]
+        chance = [name for name in names if name.startswith(_random_v2)]
         if chance and not isinstance(tfm, Transform):
             warnings.warn(f'{chance[0]} draws random numbers in validation and prediction too. '
                           'For training only, write TrainOnly(...) around it.', stacklevel=3)
@@ -324,375 +325,470 @@ def _as_transforms(tfms, n_inp:int=1) -> list:
         if isinstance(made[-1], _Called): made[-1].n_inp = n_inp
     return sorted(made, key=lambda tfm: tfm.order)
 
+# %% ../nbs/23_data_block.ipynb #31c588f5
+@contextmanager
+def _naming(ds, i: int):
+    "An error inside says which item it was"
+    try: yield
+    except Exception as error:
+        if hasattr(error, 'add_note'): error.add_note(f'This was item {i}: {ds.items[i]}')
+        raise
+
 # %% ../nbs/23_data_block.ipynb #f7bc0737
+@dataclass(repr=False, eq=False)
 class BlockDataset:
-    "Items seen through blocks: `ds[i]` is a tuple of tensors, `ds.items[i]` what it was made from"
-    def __init__(self,
-        items,  # a list of them
-        blocks: Sequence[Block],  # one for each part of a sample
-        getters: Sequence[Callable],  # item -> what the block opens; one for each block
-        item_tfms = (),  # transforms of single items
-        train: bool = False,  # True: transforms may draw random numbers
-        with_targets: bool = True,  # False: only inputs, for items that nobody has labelled
-        n_inp: int = 1,  # how many of the parts are inputs
-    ):
-        self.items, self.blocks, self.getters = as_rows(items), list(blocks), list(getters)
-        self.item_tfms, self.train, self.n_inp = _as_transforms(item_tfms, n_inp), train, n_inp
-        self.with_targets, self.n_parts = with_targets, len(blocks) if with_targets else n_inp
-        self.skipped = {}   # file: why it was left out
-        first = next((t for t in self.item_tfms if train or not t.train_only), None)
+    """Items seen through blocks: `ds[i]` is a tuple of tensors, `ds.items[i]` what it was made from
+
+    Args:
+        items: a list of them, or a table
+        blocks: a `Block` for each part of a sample
+        getters: item -> what the block opens; one for each block
+        item_tfms: transforms of single items
+        train: True: transforms may draw random numbers
+        with_targets: False: only inputs, for items that nobody has labelled
+        n_inp: how many of the parts are inputs
+    """
+    items: Sequence  # a list of them, or a table
+    blocks: Sequence  # a `Block` for each part of a sample
+    getters: Sequence  # item -> what the block opens; one for each block
+    item_tfms: Sequence = ()  # transforms of single items
+    train: bool = False  # True: transforms may draw random numbers
+    with_targets: bool = True  # False: only inputs, for items that nobody has labelled
+    n_inp: int = 1  # how many of the parts are inputs
+
+    def __post_init__(self):
+        self.items, self.skipped = as_rows(self.items), {}   # skipped: file, and why it is left out
+        self.item_tfms = _as_transforms(self.item_tfms, self.n_inp)
+        self.n_parts = len(self.blocks) if self.with_targets else self.n_inp
+        first = next((t for t in self.item_tfms if self.train or not t.train_only), None)
         places = any(block.positional for block in self.blocks[:self.n_parts])
-        self.smallest = None if places or not hasattr(first, 'smallest') else first.smallest(train)
+        smaller = hasattr(first, 'smallest') and not places
+        self.smallest = first.smallest(self.train) if smaller else None
 
     def __len__(self) -> int: return len(self.items)
+    def __getitem__(self, i: int) -> tuple:
+        with _naming(self, i):
+            opened = self._opened(i, self.train)
+            return tuple(block.encode(x) for block, x in zip(self.blocks, opened))
     def __repr__(self) -> str:
         kinds = ', '.join(type(block).__name__ for block in self.blocks[:self.n_parts])
         return f'BlockDataset of {len(self)} items ({kinds})'
 
-# %% ../nbs/23_data_block.ipynb #cb45fd02
-@patch
-def value(self:BlockDataset, i:int, part:int):
-    "What the getter of a part gives for item i, not yet opened: a path, a label"
-    return self.getters[part](self.items[i])
+    def _value(self, i: int, part: int):
+        "What the getter of a part gives for an item, not yet opened: a path, a label"
+        return self.getters[part](self.items[i])
+    def _open(self, i: int, part: int):
+        "The part of an item, opened"
+        block, value = self.blocks[part], self._value(i, part)
+        smaller = self.smallest and getattr(block, 'reads_smaller', False)
+        return block.open(value, self.smallest) if smaller else block.open(value)
+    def _opened(self, i: int, train: bool) -> tuple:
+        "An item opened and through the item transforms, not yet encoded"
+        sample = tuple(self._open(i, part) for part in range(self.n_parts))
+        for tfm in self.item_tfms:
+            if train or not tfm.train_only: sample = tfm(sample, train)
+        return sample
+    def _collate(self, samples: list) -> tuple:
+        "A batch of samples, part by part"
+        return tuple(block.collate(list(part)) for block, part in zip(self.blocks, zip(*samples)))
+    def with_items(self,
+        items,  # other items of the same kind
+        **changes,  # train, with_targets: what should differ
+    ) -> 'BlockDataset':
+        """Other items seen through the same blocks
 
-@patch
-def open_part(self:BlockDataset, i:int, part:int):
-    "The part of item i, opened"
-    block, value = self.blocks[part], self.value(i, part)
-    small = self.smallest and getattr(block, 'reads_smaller', False)
-    return block.open(value, self.smallest) if small else block.open(value)
+        Args:
+            items: other items of the same kind
+            changes: train, with_targets: what should differ
+        """
+        return replace(self, items=items, **changes)
+    def show(self,
+        i: int,  # which item
+        ax=None,  # matplotlib axes; None makes new ones
+    ):  # the axes
+        """Draws an item as it is in validation, before the batch transforms, with its target
 
-@patch
-def opened(self:BlockDataset, i:int, train:bool=None) -> tuple:
-    "Item i opened and through the item transforms, not yet encoded"
-    train = self.train if train is None else train
-    sample = tuple(self.open_part(i, part) for part in range(self.n_parts))
-    for tfm in self.item_tfms:
-        if train or not tfm.train_only: sample = tfm(sample, train)
-    return sample
-
-@patch
-def __getitem__(self:BlockDataset, i:int) -> tuple:
-    try: return tuple(block.encode(x) for block, x in zip(self.blocks, self.opened(i)))
-    except Exception as error:
-        if hasattr(error, 'add_note'): error.add_note(f'This was item {i}: {self.items[i]}')
-        raise
-
-# %% ../nbs/23_data_block.ipynb #88449031
-@patch
-def with_items(self:BlockDataset,
-    items,  # other items of the same kind
-    **changes  # train, with_targets: what should differ
-) -> BlockDataset:
-    "Other items seen through the same blocks"
-    now = dict(train=self.train, with_targets=self.with_targets, n_inp=self.n_inp)
-    return BlockDataset(items, self.blocks, self.getters, self.item_tfms, **{**now, **changes})
-
-@patch
-def show(self:BlockDataset,
-    i: int,  # which item
-    ax=None,  # matplotlib axes; None makes new ones
-    title: str = None,  # None: what the target block says
-):
-    "Draws item i as it is in validation, before the batch transforms, with its target"
-    import matplotlib.pyplot as plt
-    if ax is None: ax = plt.subplots(figsize=(2.5, 2.5))[1]
-    for block, item in zip(self.blocks, self.opened(i, train=False)):
-        block.show(block.decode(block.encode(item)), ax=ax)
-    if title is not None: ax.set_title(title, fontsize=9)
-    return ax
+        Args:
+            i: which item
+            ax: matplotlib axes; None makes new ones
+        """
+        import matplotlib.pyplot as plt
+        if ax is None: ax = plt.subplots(figsize=(2.5, 2.5))[1]
+        for block, item in zip(self.blocks, self._opened(i, train=False)):
+            block.show(block.decode(block.encode(item)), ax=ax)
+        return ax
 
 # %% ../nbs/23_data_block.ipynb #3c39ef74
-class _Collate:
-    "Builds a batch, part by part; an object of its own so that workers can be sent it"
-    def __init__(self, blocks:Sequence[Block]): self.blocks = blocks
-    def __call__(self, samples:list) -> tuple:
-        return tuple(block.collate(list(part)) for block, part in zip(self.blocks, zip(*samples)))
-
+@dataclass(repr=False, eq=False)
 class BlockLoader:
-    "Collates items, moves the batch to the device, and applies the batch transforms there"
-    def __init__(self,
-        dataset: BlockDataset,  # the items
-        blocks: Sequence[Block],  # one for each part
-        batch_tfms = (),  # transforms of whole batches
+    """Collates items, moves the batch to the device, and applies the batch transforms there
+
+    Args:
+        dataset: the items
+        batch_tfms: transforms of whole batches
+        bs: items in a batch
+        shuffle: a new order every time it is run through
+        drop_last: leave out a last batch that is not full, if it is not the only
+        num_workers: processes that make items; 0: this one
+        device: where batches go; None: `default_device()`
+        sampler: `sampler(dataset, shuffle)` gives positions in another order
+        mp_context: how workers start: fork, spawn, forkserver; None: torch's way
+    """
+    dataset: BlockDataset  # the items
+    batch_tfms: Sequence = ()  # transforms of whole batches
+    bs: int = 64  # items in a batch
+    shuffle: bool = False  # a new order every time it is run through
+    drop_last: bool = False  # leave out a last batch that is not full, if it is not the only
+    num_workers: int = 0  # processes that make items; 0: this one
+    device: torch.device = None  # where batches go; None: `default_device()`
+    sampler: Callable = None  # `sampler(dataset, shuffle)` gives positions in another order
+    mp_context: str = None  # how workers start: fork, spawn, forkserver; None: torch's way
+
+    def __post_init__(self):
+        if self.bs < 1: raise ValueError(f'A batch needs one item or more, not bs={self.bs}')
+        self.blocks, self.n_inp, self.batch_size = self.dataset.blocks, self.dataset.n_inp, self.bs
+        self.batch_tfms = _as_transforms(self.batch_tfms, self.n_inp)
+        n, sampler = len(self.dataset), self.sampler and self.sampler(self.dataset, self.shuffle)
+        apart = not self.shuffle and not self.dataset.train   # torch always draws a number: let it
+        self.loader = DataLoader(                             # be none that training is made of
+            self.dataset, self.bs, self.shuffle and n > 0 and not self.sampler, sampler,
+            num_workers=self.num_workers, drop_last=self.drop_last and n >= self.bs,
+            collate_fn=self.dataset._collate, generator=torch.Generator() if apart else None,
+            multiprocessing_context=self.mp_context if self.num_workers else None)
+
+    def __len__(self) -> int: return len(self.loader)
+    def __repr__(self) -> str: return f'BlockLoader of {len(self)} batches: {self.dataset!r}'
+    def __iter__(self) -> Iterator[tuple]:
+        train, batches = self.dataset.train, self._start()
+        try:
+            for batch in batches:
+                batch = to_device(batch, self.device)
+                for tfm in self.batch_tfms:
+                    if train or not tfm.train_only: batch = tfm(batch, train)
+                yield tuple(x.as_subclass(Tensor) if isinstance(x, Tensor) else x for x in batch)
+        finally:   # also if the loop is left early
+            if self.num_workers: batches._shutdown_workers()
+
+    def _start(self) -> Iterator:
+        "An iterator of torch's loader, with its workers running"
+        try: return iter(self.loader)
+        except (AttributeError, TypeError, pickle.PicklingError) as error:
+            if not self.num_workers: raise
+            raise ValueError('Workers must be sent the data block, and some of it cannot be '
+                             f'({error}). Functions need a name at the top of a module, def in '
+                             'place of lambda; or num_workers=0.') from error
+
+    def new(self,
+        **changes,  # dataset, batch_tfms, bs, shuffle, drop_last, num_workers, device ...
+    ) -> 'BlockLoader':
+        """The same loader, but for these changes
+
+        Args:
+            changes: dataset, batch_tfms, bs, shuffle, drop_last, num_workers, device ...
+        """
+        return replace(self, **changes)
+    def decode_batch(self,
+        batch: tuple,  # what the loader yields
+        max_n: int = None,  # only so many items; None: all
+    ) -> list:  # for each item, a tuple of values
+        """The items of a batch, for people: transforms that only hide something are taken back
+
+        Args:
+            batch: what the loader yields
+            max_n: only so many items; None: all
+
+        Returns:
+            for each item, a tuple of values
+        """
+        batch = tuple(b.retype(to_device(part, 'cpu')) for b, part in zip(self.blocks, batch))
+        for tfm in reversed(self.batch_tfms): batch = tfm.undo(batch)
+        items = list(zip(*batch))[:max_n]
+        return [tuple(block.decode(x) for block, x in zip(self.blocks, item)) for item in items]
+
+# %% ../nbs/23_data_block.ipynb #698bf293
+class BlockDataLoaders(DataLoaders, Part):
+    "Loaders that know their blocks: they show batches, prepare files to predict, write a recipe"
+    blocks = item_tfms = batch_tfms = ()
+
+    @classmethod
+    def of(cls,
+        datasets: Sequence,  # `BlockDataset`s, the first to train on
+        batch_tfms: Sequence = (),  # transforms of whole batches
         bs: int = 64,  # items in a batch
-        shuffle: bool = False,  # a new order every time it is run through
-        drop_last: bool = False,  # leave out a last batch that is not full, if it is not the only
-        num_workers: int = 0,  # processes that make items; 0: this one
-        device = None,  # where batches go; None: `default_device()`
-        sampler: Callable = None,  # `sampler(dataset, shuffle)` gives positions in another order
-        mp_context: str = None,  # how workers start: fork, spawn, forkserver; None: torch's way
-    ):
-        if bs < 1: raise ValueError(f'A batch needs one item or more, not bs={bs}')
-        self.dataset, self.blocks, self.batch_size, self.shuffle = dataset, blocks, bs, shuffle
-        self.drop_last, self.num_workers, self.device = drop_last, num_workers, device
-        self.sampler_func, self.mp_context, self.n_inp = sampler, mp_context, dataset.n_inp
-        self.batch_tfms, self.collate = _as_transforms(batch_tfms, dataset.n_inp), _Collate(blocks)
-        self.loader = self.make_loader()
+        path='.',  # folder below which models are kept
+        device: torch.device = None,  # where batches go; None: `default_device()`
+        val_bs: int = None,  # items in a validation batch; None: bs
+        shuffle: bool = True,  # shuffle the training items in every epoch
+        drop_last: bool = True,  # leave out a last training batch that is not full
+        **how,  # num_workers, sampler, mp_context: as for `BlockLoader`
+    ) -> 'BlockDataLoaders':
+        """Loaders of data sets, with what their target brings
 
-# %% ../nbs/23_data_block.ipynb #11ec6ac4
-@patch
-def __len__(self:BlockLoader) -> int: return len(self.loader)
+        Args:
+            datasets: `BlockDataset`s, the first to train on
+            batch_tfms: transforms of whole batches
+            bs: items in a batch
+            path: folder below which models are kept
+            device: where batches go; None: `default_device()`
+            val_bs: items in a validation batch; None: bs
+            shuffle: shuffle the training items in every epoch
+            drop_last: leave out a last training batch that is not full
+            how: num_workers, sampler, mp_context: as for `BlockLoader`
+        """
+        first, *others = datasets
+        how['device'] = default_device() if device is None else torch.device(device)
+        tfms = [copy.copy(tfm) for tfm in batch_tfms]
+        loaders = [BlockLoader(first, tfms, bs, shuffle, drop_last, **how)]
+        loaders += [BlockLoader(ds, tfms, val_bs or bs, **how) if len(ds) or not len(first) else
+                    None for ds in others]
+        target, brings = first.blocks[first.n_inp:], ('vocab', 'c', 'loss_func', 'activation')
+        brings = {name: getattr(target[0], name) for name in brings} if len(target) == 1 else {}
+        dls = cls(*loaders, device=how['device'], n_inp=first.n_inp, path=path, **brings)
+        dls.blocks, dls.item_tfms = first.blocks, first.item_tfms
+        dls.batch_tfms = loaders[0].batch_tfms
+        return dls
 
-@patch
-def make_loader(self:BlockLoader) -> DataLoader:
-    "torch's loader: order, workers, collating"
-    n, workers = len(self.dataset), self.num_workers
-    order = dict(shuffle=self.shuffle and n > 0)
-    if self.sampler_func: order = dict(sampler=self.sampler_func(self.dataset, self.shuffle))
-    if not self.shuffle and not self.dataset.train:   # torch always draws a number: let it not be
-        order['generator'] = torch.Generator()        # one of those that training is made of
-    return DataLoader(self.dataset, self.batch_size, collate_fn=self.collate, num_workers=workers,
-                      multiprocessing_context=self.mp_context if workers else None,
-                      drop_last=self.drop_last and n >= self.batch_size, **order)
+    def prepare(self,
+        item,  # a file or an opened input; a tuple where there are several inputs
+    ) -> tuple:  # the inputs of the model, not yet a batch
+        """The inputs of one item as the model wants them
 
-@patch
-def start(self:BlockLoader) -> Iterator:
-    "An iterator of torch's loader, with its workers running"
-    try: return iter(self.loader)
-    except (AttributeError, TypeError, pickle.PicklingError) as error:
-        if not self.num_workers: raise
-        raise ValueError('The workers cannot be started: they must be sent the data block, and '
-                         f'some of it cannot be ({error}). Functions need a name at the top of a '
-                         'module: write def in place of lambda; or num_workers=0.') from error
+        Args:
+            item: a file or an opened input; a tuple where there are several inputs
 
-# %% ../nbs/23_data_block.ipynb #38e263c4
-@patch
-def __iter__(self:BlockLoader) -> Iterator[tuple]:
-    train, batches = self.dataset.train, self.start()
-    try:
-        for batch in batches:
-            batch = to_device(batch, self.device)
-            for tfm in self.batch_tfms:
-                if train or not tfm.train_only: batch = tfm(batch, train)
-            yield tuple(x.as_subclass(Tensor) if isinstance(x, Tensor) else x for x in batch)
-    finally:   # also if the loop is left early
-        if self.num_workers: batches._shutdown_workers()
+        Returns:
+            the inputs of the model, not yet a batch
+        """
+        return tuple(x[0] for x in next(iter(self.test_dl([item], bs=1)))[:self.n_inp])
+    def decode(self,
+        output: Tensor,  # of the model, for one item, after the activation
+    ) -> tuple:  # for people, and in the form of a target
+        """The answer that an output stands for
 
-@patch
-def new(self:BlockLoader,
-    **changes  # dataset, batch_tfms, bs, shuffle, drop_last, num_workers, device ...
-) -> BlockLoader:
-    "The same loader, but for these changes"
-    now = dict(dataset=self.dataset, batch_tfms=self.batch_tfms, bs=self.batch_size,
-               shuffle=self.shuffle, drop_last=self.drop_last, num_workers=self.num_workers,
-               device=self.device, sampler=self.sampler_func, mp_context=self.mp_context)
-    now |= changes
-    return BlockLoader(now.pop('dataset'), self.blocks, now.pop('batch_tfms'), **now)
+        Args:
+            output: of the model, for one item, after the activation
 
-# %% ../nbs/23_data_block.ipynb #2827a659
-class DataBlock:
-    "Says how data are found, split, labelled and changed; `dataloaders(source)` does it"
-    def __init__(self,
-        blocks = None,  # a block for each part of a sample, inputs first; None: a picture, a class
-        get_items: Callable = None,  # source -> list of items; None: the source is that list
-        splitter: Callable = None,  # items -> positions (train, valid); None: random, seed 42
-        get_x: Callable = None,  # item -> input; a list of functions for several; None: the item
-        get_y: Callable = None,  # item -> target; a list of functions for several
-        item_tfms = None,  # transforms of one item, on the CPU
-        batch_tfms = None,  # transforms of a batch, on its device
-        n_inp: int = None,  # how many blocks are inputs; None: all but the last
-        getters: Sequence = None,  # a function for each block, in place of get_x and get_y
-    ):
-        blocks = (ImageBlock, CategoryBlock) if blocks is None else as_list(blocks)
-        self.blocks = [block() if isinstance(block, type) else block for block in blocks]
-        wrong = [block for block in self.blocks if not isinstance(block, Block)]
-        if wrong: raise TypeError(f'blocks takes Blocks, such as ImageBlock, and not {wrong[0]!r}')
-        self.n_inp = max(len(blocks) - 1, 1) if n_inp is None else n_inp
-        if not 1 <= self.n_inp <= len(blocks):
-            raise ValueError(f'n_inp={n_inp} inputs of {len(blocks)} block(s) cannot be')
-        self.get_items, self.splitter = get_items, splitter or RandomSplitter(seed=42)
-        self.getters = self.make_getters(get_x, get_y, getters)
-        for stage, tfms in (('item_tfms', item_tfms), ('batch_tfms', batch_tfms)):
-            brought = [tfm for block in self.blocks for tfm in getattr(block, stage)]
-            setattr(self, stage, _as_transforms([*brought, *as_list(tfms)], self.n_inp))
+        Returns:
+            for people, and in the form of a target
+        """
+        if len(self.blocks) - self.n_inp != 1: return output, output
+        decided = self.blocks[-1].decide(output)
+        return self.blocks[-1].decode(decided), decided
+    def show_batch(self,
+        max_n: int = 9,  # at most so many items
+        split: int = 0,  # which loader: 0 to train on, 1 to validate with
+        **kwargs,  # unique, nrows, ncols, seed, title, figsize: as for a loader
+    ) -> None:
+        """Items as the model is given them: see `BlockLoader.show_batch`
+
+        Args:
+            max_n: at most so many items
+            split: which loader: 0 to train on, 1 to validate with
+            kwargs: unique, nrows, ncols, seed, title, figsize: as for a loader
+        """
+        self[split].show_batch(max_n, **kwargs)
 
 # %% ../nbs/23_data_block.ipynb #f15ad027
-@patch
-def make_getters(self:DataBlock, get_x, get_y, getters) -> list:
-    "A function for each block. Raises ValueError if there are too many or too few"
-    n, n_inp = len(self.blocks), self.n_inp
+def _make_getters(n: int, n_inp: int, get_x, get_y, getters) -> list:
+    "A function for each of n blocks; ValueError if there are too many or too few"
     if getters is None:
         if get_x is get_y is None and n > 1: return [_Entry(i, n, n_inp) for i in range(n)]
         given = (get_x, n_inp), (get_y, n - n_inp)
         if get_y is None and n > n_inp:
             raise ValueError('get_y is missing: what is the target of an item? If the folder says '
                              'it, get_y=parent_label. Without any target, n_inp=len(blocks).')
-        getters = [f for g, k in given for f in ([None] * (k == 1) if g is None else as_list(g))]
+        getters = [f for g, k in given for f in ([None] * (k == 1) if g is None else listify(g))]
     if len(getters) != n:
-        kinds = [type(block).__name__ for block in self.blocks]
-        raise ValueError(f'{len(getters)} getter(s) for {n} blocks, {kinds} with n_inp={n_inp}: '
-                         'each needs one. Several inputs or targets: give get_x or get_y a list.')
+        raise ValueError(f'{len(getters)} getter(s) for {n} blocks with n_inp={n_inp}: each needs '
+                         'one. Several inputs or targets: give get_x or get_y a list.')
     return [_same if getter is None else getter for getter in getters]
 
 def _same(item): return item
 
+# %% ../nbs/23_data_block.ipynb #104b7f0f
+@dataclass
 class _Entry:
-    "One entry of items that are tuples of all parts, or of all inputs"
-    def __init__(self, part:int, n:int, n_inp:int): self.part, self.sizes = part, (n, n_inp)
+    """One entry of items that are tuples of all parts, or of all inputs
+
+    Args:
+        part: which entry
+        n: how many parts there are
+        n_inp: how many of them are inputs
+    """
+    part: int  # which entry
+    n: int  # how many parts there are
+    n_inp: int  # how many of them are inputs
     def __call__(self, item):
-        fits = isinstance(item, (tuple, list)) and len(item) in self.sizes
+        fits = isinstance(item, (tuple, list)) and len(item) in (self.n, self.n_inp)
         if fits and self.part < len(item): return item[self.part]
-        raise ValueError(f'Without get_x and get_y, an item is a tuple of {self.sizes[0]} parts, '
+        raise ValueError(f'Without get_x and get_y, an item is a tuple of {self.n} parts, '
                          f'such as (file, label); this is {item!r}')
 
-# %% ../nbs/23_data_block.ipynb #b0076f7b
-@patch
-def items(self:DataBlock,
-    source,  # what get_items takes: a folder, a list, a table
-):
-    "The items of a source: a list or a table, and never an empty one"
-    is_path = isinstance(source, (str, os.PathLike))
-    if self.get_items is not None: found = self.get_items(source)
-    elif is_path and str(source).lower().endswith('.csv'): found = _read_csv(source)
-    elif not is_path: found = source
-    else: raise ValueError(f'{source} is a path, and there is no get_items to find items in it. '
-                           'For pictures: get_items=get_image_files')
-    found = found if hasattr(found, 'itertuples') else list(found)
-    if len(found): return found
-    name = getattr(self.get_items, '__name__', 'get_items') if self.get_items else 'The source'
-    raise ValueError(f'{name} gives no items{f" for {source}" if is_path else ""}: there is '
-                     'nothing to train on')
-
 def _read_csv(file, **how):
+    "A table out of a file"
     import pandas as pd
     if Path(file).is_file(): return pd.read_csv(file, **how)
     there = ', '.join(sorted(p.name for p in Path(file).parent.glob('*.csv'))) or 'none'
     raise FileNotFoundError(f'There is no file {file}. Tables in that folder: {there}')
 
-# %% ../nbs/23_data_block.ipynb #24200ee3
-@patch
-def datasets(self:DataBlock,
-    source,  # what get_items takes: a folder, a list, a table
-    on_bad: str = 'raise',  # skip: leave out pictures that cannot be read; see `ds.skipped`
-) -> tuple:  # of BlockDatasets: to train on, to validate with, and perhaps more
-    "Finds, splits and labels the items; blocks learn from those to train on"
-    found = self.items(source)
-    made = self.split(found)
-    if on_bad not in ('raise', 'skip'):
-        raise ValueError(f"on_bad is 'raise' or 'skip', not {on_bad!r}")
-    if on_bad == 'skip': made = [ds.without_bad() if len(ds) else ds for ds in made]
-    for part in range(len(self.blocks)): _learn(made, part)
-    return tuple(made)
-
-@patch
-def split(self:DataBlock,
-    found,  # what `items` gave
-) -> list:
-    "The items in data sets, blocks not yet set up"
-    sides = check_split(self.splitter(found), len(found), isinstance(self.splitter, NoSplitter))
-    rows, blocks = as_rows(found), [copy.copy(block) for block in self.blocks]
-    tfms = [copy.copy(tfm) for tfm in self.item_tfms]
-    return [BlockDataset([rows[i] for i in side], blocks, self.getters, tfms, train=n == 0,
-                         n_inp=self.n_inp) for n, side in enumerate(sides)]
+def _named(f) -> str:
+    "A function or transform in a word"
+    name = f if isinstance(f, str) else getattr(f, '__name__', None) or repr(f)
+    return name if len(name) < 26 else type(f).__name__
 
 # %% ../nbs/23_data_block.ipynb #1fff2c69
-def _learn(datasets:Sequence, part:int) -> None:
+def _learn(datasets: Sequence, part: int) -> None:
     "Lets the block of a part learn from the training set, and checks its values in all sets"
     block = datasets[0].blocks[part]
-    learns, checks = (getattr(type(block), name) is not getattr(Block, name)
-                      for name in ('setup', 'check'))
-    if not learns and not checks: return
-    names = ('training', 'validation', *['a further'] * len(datasets))
-    for ds, name in zip(datasets, names):
-        values = [_value(ds, i, part) for i in range(len(ds))]
+    if type(block).setup is Block.setup and type(block).check is Block.check: return
+    for ds, name in zip(datasets, ('training', 'validation', *['a further'] * len(datasets))):
+        values = []
+        for i in range(len(ds)):
+            with _naming(ds, i): values.append(ds._value(i, part))
         _check_values(ds, block, values, name)
-        if learns and ds is datasets[0]:
+        if ds is datasets[0]:
             block.setup(values)
             _check_values(ds, block, values, name)   # once more, with what it has learned
 
-def _value(ds, i:int, part:int):
-    try: return ds.value(i, part)
-    except Exception as error:
-        if hasattr(error, 'add_note'): error.add_note(f'This was item {i}: {ds.items[i]}')
-        raise
-
-def _check_values(ds, block, values, name:str) -> None:
+def _check_values(ds: BlockDataset, block: Block, values: list, name: str) -> None:
+    "Raises ValueError with the item whose value cannot be right"
     for item, value in zip(ds.items, values):
         try: block.check(value)
-        except ValueError as error:
-            raise ValueError(f'{item} ({name} set): {error}') from None
+        except ValueError as error: raise ValueError(f'{item} ({name} set): {error}') from None
 
-# %% ../nbs/23_data_block.ipynb #698bf293
-class BlockDataLoaders(DataLoaders):
-    "Loaders that know their blocks: they show batches, prepare files to predict, write a recipe"
-    blocks = item_tfms = batch_tfms = ()
-    items_are = None   # what kind of thing an item is, and so what the getters understand
+# %% ../nbs/23_data_block.ipynb #2827a659
+@dataclass(repr=False, eq=False)
+class DataBlock:
+    """Says how data are found, split, labelled and changed; `dataloaders(source)` does it
 
-def _make_loaders(datasets, batch_tfms, bs=64, val_bs=None, shuffle=True, drop_last=True,
-                  device=None, path='.', **how) -> BlockDataLoaders:
-    "Loaders of data sets, the first to train on, and what their target brings"
-    first = datasets[0]
-    device = default_device() if device is None else torch.device(device)
-    tfms = [copy.copy(tfm) for tfm in batch_tfms]
-    loaders = [BlockLoader(first, first.blocks, tfms, bs, shuffle, drop_last, device=device, **how)]
-    loaders += [BlockLoader(ds, ds.blocks, tfms, val_bs or bs, device=device, **how)
-                if len(ds) or not len(first) else None for ds in datasets[1:]]
-    target, brings = first.blocks[first.n_inp:], ('vocab', 'c', 'loss_func', 'activation')
-    brings = {name: getattr(target[0], name) for name in brings} if len(target) == 1 else {}
-    dls = BlockDataLoaders(*loaders, device=device, n_inp=first.n_inp, path=path, **brings)
-    dls.blocks, dls.item_tfms, dls.batch_tfms = first.blocks, first.item_tfms, loaders[0].batch_tfms
-    dls.items_are = _kind_of_item(first.items[0]) if len(first) else None
-    return dls
+    Args:
+        blocks: for each part of a sample, inputs first; None: a picture, a class
+        get_items: source -> list of items; None: the source is that list
+        splitter: items -> positions (train, valid); None: random, seed 42
+        get_x: item -> input; a list of functions for several; None: the item
+        get_y: item -> target; a list of functions for several
+        item_tfms: transforms of one item, on the CPU
+        batch_tfms: transforms of a batch, on its device
+        n_inp: how many blocks are inputs; None: all but the last
+        getters: a function for each block, in place of get_x and get_y
+    """
+    blocks: Sequence = None  # for each part of a sample, inputs first; None: a picture, a class
+    get_items: Callable = None  # source -> list of items; None: the source is that list
+    splitter: Callable = None  # items -> positions (train, valid); None: random, seed 42
+    get_x: Callable = None  # item -> input; a list of functions for several; None: the item
+    get_y: Callable = None  # item -> target; a list of functions for several
+    item_tfms: Sequence = None  # transforms of one item, on the CPU
+    batch_tfms: Sequence = None  # transforms of a batch, on its device
+    n_inp: int = None  # how many blocks are inputs; None: all but the last
+    getters: Sequence = None  # a function for each block, in place of get_x and get_y
 
-def _kind_of_item(item) -> str:
-    return 'path' if isinstance(item, (str, os.PathLike)) else type(item).__name__
+    def __post_init__(self):
+        blocks = (ImageBlock, CategoryBlock) if self.blocks is None else listify(self.blocks)
+        self.blocks = [block() if isinstance(block, type) else block for block in blocks]
+        wrong = [block for block in self.blocks if not isinstance(block, Block)]
+        if wrong: raise TypeError(f'blocks takes Blocks, such as ImageBlock, and not {wrong[0]!r}')
+        if self.n_inp is None: self.n_inp = max(len(blocks) - 1, 1)
+        if not 1 <= self.n_inp <= len(blocks):
+            raise ValueError(f'n_inp={self.n_inp} inputs of {len(blocks)} block(s) cannot be')
+        self.splitter = self.splitter or RandomSplitter(seed=42)
+        self.getters = _make_getters(len(blocks), self.n_inp, self.get_x, self.get_y, self.getters)
+        for stage in ('item_tfms', 'batch_tfms'):
+            brought = [tfm for block in self.blocks for tfm in getattr(block, stage)]
+            tfms = brought + listify(getattr(self, stage))
+            setattr(self, stage, _as_transforms(tfms, self.n_inp))
 
-# %% ../nbs/23_data_block.ipynb #ca3a5b86
-@patch
-def dataloaders(self:DataBlock,
-    source,  # what get_items takes: a folder, a list, a table
-    bs: int = 64,  # items in a batch
-    path = '.',  # folder below which models are kept
-    num_workers: int = 0,  # processes that open files; 0: this one
-    device = None,  # where batches go; None: `default_device()`
-    on_bad: str = 'raise',  # skip: leave out pictures that cannot be read
-    val_bs: int = None,  # items in a validation batch; None: bs
-    shuffle: bool = True,  # shuffle the training items in every epoch
-    drop_last: bool = True,  # leave out a last training batch that is not full
-    sampler: Callable = None,  # `sampler(dataset, shuffle)` gives positions in another order
-    mp_context: str = None,  # how workers start: fork, spawn, forkserver; None: torch's way
-) -> BlockDataLoaders:
-    "Loaders of the source, with everything a `Learner` asks them"
-    how = dict(num_workers=num_workers, sampler=sampler, mp_context=mp_context)
-    dls = _make_loaders(self.datasets(source, on_bad), self.batch_tfms, bs, val_bs, shuffle,
-                        drop_last, device, path, **how)
-    for tfm in dls.batch_tfms: tfm.setup(dls)
-    return dls
+    def __repr__(self) -> str:
+        return f'DataBlock of {", ".join(type(block).__name__ for block in self.blocks)}'
+    def items(self,
+        source,  # what get_items takes: a folder, a list, a table
+    ):  # a list or a table, never an empty one
+        """The items of a source
 
-# %% ../nbs/23_data_block.ipynb #0c864de2
-@patch
-def retype(self:Block, tensor:Tensor) -> Tensor:
-    "A batch with the kind of tensor that transforms know it by"
-    return tensor
-@patch
-def retype(self:ImageBlock, tensor:Tensor) -> Tensor:
-    "As a `tv_tensors.Image`"
-    from torchvision import tv_tensors
-    return tensor.as_subclass(tv_tensors.Image) if isinstance(tensor, Tensor) else tensor
+        Args:
+            source: what get_items takes: a folder, a list, a table
+        """
+        is_path = isinstance(source, (str, os.PathLike))
+        if self.get_items is not None: found = self.get_items(source)
+        elif is_path and str(source).lower().endswith('.csv'): found = _read_csv(source)
+        elif not is_path: found = source
+        else: raise ValueError(f'{source} is a path, and there is no get_items to find items in '
+                               'it. For pictures: get_items=get_image_files')
+        found = found if hasattr(found, 'itertuples') else list(found)
+        if len(found): return found
+        raise ValueError(f'{_named(self.get_items or "The source")} gives no items'
+                         f'{f" for {source}" if is_path else ""}: there is nothing to train on')
+    def split(self,
+        items,  # what `items` gave
+    ) -> list:  # of `BlockDataset`s, to train on, to validate with, and perhaps more
+        """The items in data sets, blocks not yet set up
 
-@patch
-def decode_batch(self:BlockLoader,
-    batch: tuple,  # what the loader yields
-    max_n: int = None,  # only so many items; None: all
-) -> list:  # for each item, a tuple of values
-    "The items of a batch, for people"
-    batch = tuple(block.retype(to_device(part, 'cpu')) for block, part in zip(self.blocks, batch))
-    for tfm in reversed(self.batch_tfms): batch = tfm.undo(batch)
-    items = list(zip(*batch))[:max_n]
-    return [tuple(block.decode(x) for block, x in zip(self.blocks, item)) for item in items]
+        Args:
+            items: what `items` gave
+
+        Returns:
+            of `BlockDataset`s, to train on, to validate with, and perhaps more
+        """
+        sides = check_split(self.splitter(items), len(items), isinstance(self.splitter, NoSplitter))
+        rows, blocks = as_rows(items), [copy.copy(block) for block in self.blocks]
+        tfms = [copy.copy(tfm) for tfm in self.item_tfms]
+        return [BlockDataset([rows[i] for i in side], blocks, self.getters, tfms, train=n == 0,
+                             n_inp=self.n_inp) for n, side in enumerate(sides)]
+    def datasets(self,
+        source,  # what get_items takes: a folder, a list, a table
+        on_bad: str = 'raise',  # skip: leave out pictures that cannot be read; see `ds.skipped`
+    ) -> list:  # of `BlockDataset`s: to train on, to validate with, and perhaps more
+        """Finds, splits and labels the items; blocks learn from those to train on
+
+        Args:
+            source: what get_items takes: a folder, a list, a table
+            on_bad: skip: leave out pictures that cannot be read; see `ds.skipped`
+
+        Returns:
+            of `BlockDataset`s: to train on, to validate with, and perhaps more
+        """
+        _one_of('on_bad', on_bad, 'raise', 'skip')
+        made = self.split(self.items(source))
+        if on_bad == 'skip': made = [ds.without_bad() if len(ds) else ds for ds in made]
+        for part in range(len(self.blocks)): _learn(made, part)
+        return made
+    def dataloaders(self,
+        source,  # what get_items takes: a folder, a list, a table
+        bs: int = 64,  # items in a batch
+        on_bad: str = 'raise',  # skip: leave out pictures that cannot be read
+        **kwargs,  # val_bs, shuffle, device, num_workers …: as for `BlockDataLoaders.of`
+    ) -> 'BlockDataLoaders':
+        """Loaders of the source, with everything a `Learner` asks them
+
+        Args:
+            source: what get_items takes: a folder, a list, a table
+            bs: items in a batch
+            on_bad: skip: leave out pictures that cannot be read
+            kwargs: val_bs, shuffle, device, num_workers …: as for `BlockDataLoaders.of`
+        """
+        dls = BlockDataLoaders.of(self.datasets(source, on_bad), self.batch_tfms, bs, **kwargs)
+        for tfm in dls.batch_tfms: tfm.setup(dls)
+        return dls
 
 # %% ../nbs/23_data_block.ipynb #9dcd64e2
 @patch
-def show_batch(self:BlockLoader,
+def show_batch(self: BlockLoader,
     max_n: int = 9,  # at most so many items
     unique: bool = False,  # True: one item again and again, as random transforms change it
     nrows: int = None,  # rows of pictures; None: about as many as columns
     seed: int = None,  # another seed shows other items; None: from where the random numbers are
     title: str = None,  # above all
-    **look  # ncols: columns; size: inches a picture; or figsize: inches of the figure
-):  # the figure
-    "Items as the model is given them. Leaves the random numbers as they were"
+    **look,  # ncols: columns; size: inches a picture; or figsize: inches of the figure
+) -> None:
+    """Items as the model is given them; leaves the random numbers as they were
+
+    Args:
+        max_n: at most so many items
+        unique: True: one item again and again, as random transforms change it
+        nrows: rows of pictures; None: about as many as columns
+        seed: another seed shows other items; None: from where the random numbers are
+        title: above all
+        look: ncols: columns; size: inches a picture; or figsize: inches of the figure
+    """
     changes = dict(bs=max_n, drop_last=False, num_workers=0)
     with rng_guard(seed):
         if unique:
@@ -700,15 +796,14 @@ def show_batch(self:BlockLoader,
             changes |= dict(shuffle=False, dataset=self.dataset.with_items([one] * max_n))
         items = self.decode_batch(next(iter(self.new(**changes))), max_n)
     what = 'training' if self.dataset.train else 'validation'
-    figure, axes = _grid(len(items), title or f'A batch to look at ({what})', nrows, **look)
+    axes = _grid(len(items), title or f'A batch to look at ({what})', nrows, **look)
     for item, ax in zip(items, axes):
         for block, value in zip(self.blocks, item): block.show(value, ax=ax)
-    return figure
 
 # %% ../nbs/23_data_block.ipynb #a869ce35
-def _grid(n:int, title:str, nrows:int=None, ncols:int=None, size:float=1.8, figsize:tuple=None,
-          across:int=1) -> tuple:
-    "A figure with n axes in columns (a multiple of `across`), and a title"
+def _grid(n: int, title: str, nrows: int = None, ncols: int = None, size: float = 1.8,
+          figsize: tuple = None, across: int = 1):
+    "n axes of a figure in columns (a multiple of `across`), under a title"
     import matplotlib.pyplot as plt
     nrows = nrows or max(1, round((n / (1.6 * across))**.5))
     columns = (ncols or math.ceil(n / across / nrows)) * across
@@ -717,16 +812,7 @@ def _grid(n:int, title:str, nrows:int=None, ncols:int=None, size:float=1.8, figs
                                 figsize=figsize or (columns * size, nrows * (size + .2) + .3))
     for ax in axes.flat: ax.axis('off')
     figure.suptitle(title)
-    return figure, axes.flat[:n]
-
-@patch
-def show_batch(self:BlockDataLoaders,
-    max_n: int = 9,  # at most so many items
-    split: int = 0,  # which loader: 0 to train on, 1 to validate with
-    **kwargs  # unique, nrows, ncols, seed, title, figsize: as for a loader
-):
-    "Items as the model is given them: see `BlockLoader.show_batch`"
-    return self[split].show_batch(max_n, **kwargs)
+    return axes.flat[:n]
 
 # %% ../nbs/23_data_block.ipynb #8674c5d9
 def _say(value) -> str:
@@ -741,205 +827,182 @@ def _say(value) -> str:
     if isinstance(value, Path): return '/'.join(value.parts[-2:])
     return repr(value) if len(repr(value)) < 70 else f'{repr(value)[:66]} …'
 
-def _step(name:str, action:Callable, given=None, say:Callable=_say):
-    "Does a step, and prints what came out, or what went wrong with what"
+def _step(name: str, action: Callable, say: Callable = _say):
+    "Does a step, and prints what came out or what went wrong"
     try: made = action()
     except Exception as error:
         print(f'  {name:<27} FAILED: {error}')
-        given = given if given is None or isinstance(given, str) else _say(given)
-        if given is not None: print(f'  {"it was given":<27} {given}')
         raise
     print(f'  {name:<27} {say(made)}')
     return made
 
-def _named(f) -> str:
-    said = getattr(f, '__name__', None) or repr(f)
-    return said if len(said) < 26 else type(f).__name__
+# %% ../nbs/23_data_block.ipynb #5dd0d7ff
+def _walk(ds: BlockDataset, bs: int) -> tuple:
+    "Leads one item, then a few, through a data set; gives the batch of those"
+    print(f'One item: {_say(ds.items[0])}')
+    sample = ()
+    for part, (block, getter) in enumerate(zip(ds.blocks, ds.getters)):
+        if getter is not _same: _step(f'getter {part}', lambda: ds._value(0, part))
+        smaller = ds.smallest and getattr(block, 'reads_smaller', False)
+        name = f'{type(block).__name__} opens{" (reduced)" if smaller else ""}'
+        sample += (_step(name, lambda: ds._open(0, part)),)
+    for tfm in ds.item_tfms: sample = _step(_named(tfm), lambda: tfm(sample, ds.train))
+    _step('encoded', lambda: tuple(b.encode(x) for b, x in zip(ds.blocks, sample)))
+    print(f'A batch of {min(bs, len(ds))}')
+    samples = [_step(_say(ds.items[i]), lambda: ds[i]) for i in range(min(bs, len(ds)))]
+    return _step('collated', lambda: ds._collate(samples))
 
 # %% ../nbs/23_data_block.ipynb #b4ca4caf
 @patch
-def summary(self:DataBlock,
+def summary(self: DataBlock,
     source,  # what get_items takes
     bs: int = 4,  # items in the batch
     show_batch: bool = False,  # True: also show it
 ) -> None:
-    "Leads one item and one batch through every step, and says where it goes wrong"
-    def count(found): return f'{len(found)} items, the first {_say(as_rows(found)[0])}'
+    """Leads one item and one batch through every step, and says where it goes wrong
+
+    Args:
+        source: what get_items takes
+        bs: items in the batch
+        show_batch: True: also show it
+    """
+    def count(items): return f'{len(items)} items, the first {_say(as_rows(items)[0])}'
     def sizes(made): return ' + '.join(str(len(ds)) for ds in made) + ' to train and validate'
     with rng_guard():
         print('Items')
-        find = _named(self.get_items) if self.get_items else 'the source'
-        found = _step(find, lambda: self.items(source), str(source)[:70], count)
-        sides = _step(_named(self.splitter), lambda: self.split(found), count(found), sizes)
+        items = _step(_named(self.get_items or 'the source'), lambda: self.items(source), count)
+        sides = _step(_named(self.splitter), lambda: self.split(items), sizes)
         for part, block in enumerate(sides[0].blocks):
             if type(block).setup is Block.setup: continue
-            _step(f'{type(block).__name__} learns', lambda: _learn(sides, part), None,
+            _step(f'{type(block).__name__} learns', lambda: _learn(sides, part),
                   lambda _: f'{block.c} classes: {_few(block.vocab)}' if block.vocab else block.c)
-        _sum_up_item(sides[0])
-        batch = _sum_up_collate(sides[0], bs)
-        dls = _make_loaders(sides, self.batch_tfms, bs, device='cpu')
+        batch = _walk(sides[0], bs)
+        dls = BlockDataLoaders.of(sides, self.batch_tfms, bs, device='cpu')
         for tfm in dls.batch_tfms:
             tfm.setup(dls)
-            batch = _step(_named(tfm), lambda: tfm(batch, True), batch)
+            batch = _step(_named(tfm), lambda: tfm(batch, True))
     if show_batch: dls.show_batch(bs)
-
-# %% ../nbs/23_data_block.ipynb #5dd0d7ff
-def _sum_up_item(ds:BlockDataset) -> None:
-    print(f'One item: {_say(ds.items[0])}')
-    sample = ()
-    for part, (block, getter) in enumerate(zip(ds.blocks, ds.getters)):
-        value = ds.items[0]
-        if getter is not _same: value = _step(f'getter {part}', lambda: ds.value(0, part), value)
-        name = f'{type(block).__name__} opens'
-        if ds.smallest and getattr(block, 'reads_smaller', False): name += ' (reduced)'
-        sample += (_step(name, lambda: ds.open_part(0, part), value),)
-    for tfm in ds.item_tfms: sample = _step(_named(tfm), lambda: tfm(sample, ds.train), sample)
-    _step('encoded', lambda: tuple(b.encode(x) for b, x in zip(ds.blocks, sample)), sample)
-
-def _sum_up_collate(ds:BlockDataset, bs:int) -> tuple:
-    some = range(min(bs, len(ds)))
-    print(f'A batch of {len(some)}')
-    samples = [_step(f'item {i}', lambda: ds[i], ds.items[i]) for i in some]
-    given = ''.join(f'\n    {_say(ds.items[i])}: {_say(samples[i])}' for i in some)
-    return _step('collated', lambda: _Collate(ds.blocks)(samples), given)
 
 # %% ../nbs/23_data_block.ipynb #766de395
 @patch
-def without_bad(self:BlockDataset) -> BlockDataset:
+def without_bad(self: BlockDataset) -> BlockDataset:
     "The same without pictures that cannot be read; they are listed in `skipped`"
     ds, skipped = self, {}
     for part, block in enumerate(self.blocks[:self.n_parts]):
         if not isinstance(block, ImageBlock): continue
-        values = [ds.value(i, part) for i in range(len(ds))]
+        values = [ds._value(i, part) for i in range(len(ds))]
         with ThreadPoolExecutor(os.cpu_count()) as pool: why = list(pool.map(_why_bad, values))
         skipped |= {str(value): bad for value, bad in zip(values, why) if bad}
         ds = ds.with_items([item for item, bad in zip(ds.items, why) if not bad])
-    if not len(ds): raise UnreadableImage(f'None of {len(self)} pictures can be read: '
-                                          + next(iter(skipped.values())))
+    if not len(ds): raise UnreadableImage(f'None of {len(self)} pictures can be read: {_few(why)}')
     ds.skipped = skipped
     return ds
 
 # %% ../nbs/23_data_block.ipynb #c90530b7
 @patch
-def test_dl(self:BlockDataLoaders,
+def test_dl(self: BlockDataLoaders,
     items,  # files, or items as in training, or inputs: paths, PIL images, arrays, bytes
     with_labels: bool = False,  # True: targets too, for items as in training
     bs: int = None,  # items in a batch; None: as in validation
     num_workers: int = 0,  # processes that open files
 ) -> BlockLoader:
-    "A loader of new items, treated as those of the validation set are"
+    """A loader of new items, treated as those of the validation set are
+
+    Args:
+        items: files, or items as in training, or inputs: paths, PIL images, arrays, bytes
+        with_labels: True: targets too, for items as in training
+        bs: items in a batch; None: as in validation
+        num_workers: processes that open files
+    """
     items = as_rows([items] if isinstance(items, (str, bytes, os.PathLike)) else items)
     if not items: raise ValueError('test_dl needs one item or more, and got none')
     like = self.train if self.valid is None else self.valid
-    getters, kinds = list(like.dataset.getters), {_kind_of_item(item) for item in items}
-    if kinds != {self.items_are}:
-        if with_labels: raise ValueError(f'Labels are read from items of kind {self.items_are}, '
-                                         f'as in training, not {", ".join(sorted(kinds))}')
-        getters[:self.n_inp] = [_same] if self.n_inp == 1 else [
-            _Entry(i, self.n_inp, self.n_inp) for i in range(self.n_inp)]
-    ds = BlockDataset(items, self.blocks, getters, self.item_tfms, False, with_labels, self.n_inp)
+    getters, n, kinds = list(like.dataset.getters), self.n_inp, set(map(_kind_of_item, items))
+    if kinds != set(map(_kind_of_item, self.train.dataset.items[:1])):   # the inputs themselves
+        if with_labels: raise ValueError('Labels are read from items of the kind that training '
+                                         f'had, not {", ".join(sorted(kinds))}')
+        getters[:n] = [_same] if n == 1 else [_Entry(i, n, n) for i in range(n)]
+    ds = BlockDataset(items, self.blocks, getters, self.item_tfms, False, with_labels, n)
     return like.new(dataset=ds, shuffle=False, drop_last=False, num_workers=num_workers,
                     bs=bs or like.batch_size)
 
-# %% ../nbs/23_data_block.ipynb #17b6381d
-@patch
-def prepare(self:BlockDataLoaders,
-    item  # a file or an opened input; a tuple where there are several inputs
-) -> tuple:
-    "The inputs of one item as the model wants them"
-    return tuple(x[0] for x in next(iter(self.test_dl([item], bs=1)))[:self.n_inp])
-
-@patch
-def decode(self:BlockDataLoaders,
-    output  # of the model, for one item, after the activation
-) -> tuple:
-    "The answer for people, and in the form of a target"
-    if len(self.blocks) - self.n_inp != 1: return output, output
-    decided = self.blocks[-1].decide(output)
-    return self.blocks[-1].decode(decided), decided
+def _kind_of_item(item) -> str:
+    "What kind of thing an item is"
+    return 'path' if isinstance(item, (str, os.PathLike)) else type(item).__name__
 
 # %% ../nbs/23_data_block.ipynb #f5d67d78
 @patch
-def show_results(self:Learner,
+def show_results(self: Learner,
     max_n: int = 9,  # at most so many items
     ds_idx: int = 1,  # which loader of `dls`
-    dl = None,  # or a loader with labels
+    dl=None,  # or a loader with labels
     seed: int = 0,  # another seed shows other items
-    **look  # nrows, ncols; size: inches a picture; or figsize: inches of the figure
-):  # the figure
-    "Predictions over the truth, for items picked at random; wrong ones in red with a cross"
-    dl = _picked(self._loader(ds_idx, dl), max_n, seed)
+    **look,  # nrows, ncols; size: inches a picture; or figsize: inches of the figure
+) -> None:
+    """Predictions over the truth, for items picked at random; wrong ones in red with a cross
+
+    Args:
+        max_n: at most so many items
+        ds_idx: which loader of `dls`
+        dl: or a loader with labels
+        seed: another seed shows other items
+        look: nrows, ncols; size: inches a picture; or figsize: inches of the figure
+    """
+    dl = _picked(self.dls[ds_idx] if dl is None else dl, max_n, seed)
     with rng_guard(): batches, n = list(dl), len(dl.dataset)
     answers = [self.dls.decode(pred)[0] for pred in self.get_preds(dl=batches)[0]]
     truths = [item for batch in batches for item in dl.decode_batch(batch)]
     across = 1 if dl.blocks[-1].in_title else 2
     title = 'Prediction (and truth)' if across == 1 else 'Truth left, prediction right'
-    figure, axes = _grid(n * across, title, across=across, **look)
+    axes = _grid(n * across, title, across=across, **look)
     for i, (parts, answer) in enumerate(zip(truths, answers)):
         _show_result(dl.blocks, parts, answer, axes[i * across:(i + 1) * across])
-    return figure
 
 # %% ../nbs/23_data_block.ipynb #4e06999d
-def _picked(dl, max_n:int, seed:int) -> BlockLoader:
+def _picked(dl, max_n: int, seed: int) -> BlockLoader:
     "A loader of some items of another, picked at random"
-    known = isinstance(dl, BlockLoader) and dl.dataset.with_targets
-    if not known or len(dl.blocks) - dl.n_inp != 1:
+    if not isinstance(dl, BlockLoader) or dl.dataset.n_parts - dl.n_inp != 1:
         raise TypeError('show_results needs data from a DataBlock, with one target')
     order = torch.randperm(len(dl.dataset), generator=torch.Generator().manual_seed(seed))
     items = [dl.dataset.items[i] for i in order[:max_n].tolist()]
     return dl.new(dataset=dl.dataset.with_items(items, train=False), shuffle=False,
                   drop_last=False, num_workers=0)
 
-def _show_result(blocks:Sequence[Block], parts:tuple, answer, axes) -> None:
+def _show_result(blocks: Sequence, parts: tuple, answer, axes) -> None:
+    "One item: inputs, truth and answer, on one or two axes"
     *inputs, target = blocks
     for ax in axes:
         for block, value in zip(inputs, parts): block.show(value, ax=ax)
     target.show(parts[-1], ax=axes[0])
-    if len(axes) > 1: return target.show(answer, ax=axes[1])
     truth = axes[0].get_title()
-    target.show(answer, ax=axes[0])
+    target.show(answer, ax=axes[-1])
+    if len(axes) > 1: return
     right = target.agree(answer, parts[-1])
-    said = f'{"✗ " if right is False else ""}{axes[0].get_title()}\n({truth})'
-    axes[0].set_title(said, fontsize=9, color={True: 'tab:green', False: 'tab:red'}.get(right))
+    text = f'{"✗ " if right is False else ""}{axes[0].get_title()}\n({truth})'
+    axes[0].set_title(text, fontsize=9, color={True: 'tab:green', False: 'tab:red'}.get(right))
 
 # %% ../nbs/23_data_block.ipynb #ec3d5706
 @patch
-def recipe(self:CategoryBlock) -> dict:
-    "With the vocab, wherever it came from"
-    return _plain({**_name_of(type(self)), **self.made_with, 'vocab': self.vocab})
-
-@patch
-def recipe(self:_Called):
-    "Refused: a function cannot be written down"
-    return _plain(self.f)
-
-@patch
-def recipe(self:BlockDataLoaders) -> dict:
-    """How an item becomes an input, and an output an answer, as JSON can hold it.
+def recipe(self: BlockDataLoaders) -> dict:
+    """How an item becomes an input, and an output an answer, as JSON can hold it
 
     Raises TypeError if there is a plain function among the transforms."""
-    stages = dict(blocks=self.blocks, item_tfms=self.item_tfms, batch_tfms=self.batch_tfms)
-    made = {stage: [part.recipe() for part in parts] for stage, parts in stages.items()}
-    return json.loads(json.dumps({**made, 'n_inp': self.n_inp}))
+    return _recipe(type(self), dict(blocks=self.blocks, item_tfms=self.item_tfms,
+                                    batch_tfms=self.batch_tfms, n_inp=self.n_inp))
 
-# %% ../nbs/23_data_block.ipynb #cb841ced
 @patch(cls_method=True)
-def from_recipe(cls:BlockDataLoaders,
-    recipe: dict,  # what `recipe` gave
-    device = None,  # where batches go; None: `default_device()`
-    bs: int = 64,  # items in a batch
-    path = '.',  # folder below which models are kept
+def from_recipe(cls: BlockDataLoaders,
+    args: dict,  # what `recipe` wrote, its blocks and transforms read already
+    **kwargs,  # device, bs, path: as for `BlockDataLoaders.of`
 ) -> BlockDataLoaders:
-    "Loaders without items, which prepare new ones as those did that wrote the recipe"
-    stages = 'blocks', 'item_tfms', 'batch_tfms'
-    if not isinstance(recipe, dict) or not {*stages, 'n_inp'} <= set(recipe):
-        raise ValueError('A recipe of loaders has blocks, item_tfms, batch_tfms and n_inp')
-    n_inp, (blocks, item_tfms, batch_tfms) = recipe['n_inp'], (
-        [from_recipe(part) for part in recipe[stage]] for stage in stages)
-    getters = [_same] if n_inp == 1 else [_Entry(i, n_inp, n_inp) for i in range(n_inp)]
-    getters += [_no_label] * (len(blocks) - n_inp)
-    empty = [BlockDataset([], blocks, getters, item_tfms, train, n_inp=n_inp)
-             for train in (True, False)]
-    return _make_loaders(empty, batch_tfms, bs, device=device, path=path)
+    """Loaders without items, which prepare new ones as those did that wrote the recipe
 
-def _no_label(item): raise ValueError('Loaders made from a recipe know no labels of new items')
+    Args:
+        args: what `recipe` wrote, its blocks and transforms read already
+        kwargs: device, bs, path: as for `BlockDataLoaders.of`
+    """
+    if set(args) != {'blocks', 'item_tfms', 'batch_tfms', 'n_inp'}:
+        raise ValueError('A recipe of loaders has blocks, item_tfms, batch_tfms and n_inp')
+    empty = [BlockDataset([], args['blocks'], (), args['item_tfms'], train, n_inp=args['n_inp'])
+             for train in (True, False)]
+    return cls.of(empty, args['batch_tfms'], **kwargs)

@@ -9,14 +9,13 @@ __all__ = ['breeds', 'Breed', 'Pet', 'draw_pet', 'plan_pets', 'make_pets']
 import math
 from contextlib import contextmanager
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from .files import new_folder
+from .files import did_you_mean, new_folder
 from .practice import _check_counts, item_rng, practice_set
 
 # %% ../nbs/20_drawn_pets.ipynb #532055aa
@@ -62,6 +61,13 @@ def _mix(first, second, share):
     "A colour between two colours: share 0 gives the first, share 1 the second"
     return tuple(round(p + (q - p)*share) for p, q in zip(first, second))
 
+# %% ../nbs/20_drawn_pets.ipynb #e770b8f1
+@lru_cache(None)
+def _soft_spot(strength):
+    "A mask that fades from the middle to its edge, 200×200; `strength` counts in twentieths"
+    away = np.hypot(*np.mgrid[-1:1:200j, -1:1:200j])
+    return Image.fromarray((255*strength/20*np.clip(1 - away, 0, 1)).astype(np.uint8))
+
 # %% ../nbs/20_drawn_pets.ipynb #9b4d049e
 class _Pen:
     "Paints outlines given in heads on a picture given in pixels"
@@ -81,28 +87,20 @@ class _Pen:
         if w > 1 and h > 1:
             soft = _soft_spot(round(20*strength)).resize((w, h), Image.Resampling.NEAREST)
             self.image.paste(colour, (int(px - w/2), int(py - h/2)), soft)
-
-@lru_cache(None)
-def _soft_spot(strength):
-    "A mask that fades from the middle to its edge, 200×200; `strength` counts in twentieths"
-    away = np.hypot(*np.mgrid[-1:1:200j, -1:1:200j])
-    return Image.fromarray((255*strength/20*np.clip(1 - away, 0, 1)).astype(np.uint8))
-
-# %% ../nbs/20_drawn_pets.ipynb #e770b8f1
-@contextmanager
-def _inside(pen, outline):
-    "While this lasts, the pen paints only inside the outline"
-    shape, page, centre = pen.pixels(outline), pen.image, pen.centre
-    left, top = np.clip(np.floor(shape.min(0)), 0, page.size).astype(int).tolist()
-    right, low = np.clip(np.ceil(shape.max(0)) + 1, 0, page.size).astype(int).tolist()
-    if right <= left or low <= top: left = top = 0; right = low = 1
-    pen.image, pen.centre = page.crop((left, top, right, low)), centre - (left, top)
-    pen.draw = ImageDraw.Draw(pen.image)
-    yield
-    keep = Image.new('L', pen.image.size)
-    ImageDraw.Draw(keep).polygon((shape - (left, top)).ravel().tolist(), fill=255)
-    page.paste(pen.image, (left, top), keep)
-    pen.image, pen.centre, pen.draw = page, centre, ImageDraw.Draw(page)
+    @contextmanager
+    def inside(self, outline):
+        "While this lasts, the pen paints only inside the outline"
+        shape, page, centre = self.pixels(outline), self.image, self.centre
+        left, top = np.clip(np.floor(shape.min(0)), 0, page.size).astype(int).tolist()
+        right, low = np.clip(np.ceil(shape.max(0)) + 1, 0, page.size).astype(int).tolist()
+        if right <= left or low <= top: left = top = 0; right = low = 1
+        self.image, self.centre = page.crop((left, top, right, low)), centre - (left, top)
+        self.draw = ImageDraw.Draw(self.image)
+        yield
+        keep = Image.new('L', self.image.size)
+        ImageDraw.Draw(keep).polygon((shape - (left, top)).ravel().tolist(), fill=255)
+        page.paste(self.image, (left, top), keep)
+        self.image, self.centre, self.draw = page, centre, ImageDraw.Draw(page)
 
 # %% ../nbs/20_drawn_pets.ipynb #7a858b5a
 _CATS = '''
@@ -149,21 +147,38 @@ yorkshire_terrier           75  86  80  40  65  90  60 tan steel saddle erect ni
 # %% ../nbs/20_drawn_pets.ipynb #904cd447
 @dataclass(frozen=True)
 class Breed:
-    "One row of the table: all that is the same for every pet of a breed"
-    name:str            # as in the file names; a capital first letter means cat
-    ear:float           # size of the ears; this and the other sizes: 1 is our unit
-    width:float         # of the head
-    jaw:float           # width of the jaw
-    muzzle:float        # its length
-    broad:float         # its width
-    fur:float           # 0 is bare, 1 long
-    body:float          # width of the body
-    coats:tuple         # the colours a coat can have
-    marks:str           # the colour of its markings
-    pattern:str         # where the markings are: 'tabby', 'points', 'blaze', …
-    ears:str            # 'erect', 'tufted', 'floppy', 'drop', 'bent' or 'rose'
-    eyes:str            # their colour
-    extras:frozenset    # whatever else: 'ruff', 'beard', 'folds', …
+    """One row of the table: all that is the same for every pet of a breed
+
+    Args:
+        name: as in the file names; a capital first letter means cat
+        ear: size of the ears; this and the other sizes: 1 is our unit
+        width: of the head
+        jaw: width of the jaw
+        muzzle: its length
+        broad: its width
+        fur: 0 is bare, 1 long
+        body: width of the body
+        coats: the colours a coat can have
+        marks: the colour of its markings
+        pattern: where the markings are: 'tabby', 'points', 'blaze', …
+        ears: 'erect', 'tufted', 'floppy', 'drop', 'bent' or 'rose'
+        eyes: their colour
+        extras: whatever else: 'ruff', 'beard', 'folds', …
+    """
+    name: str  # as in the file names; a capital first letter means cat
+    ear: float  # size of the ears; this and the other sizes: 1 is our unit
+    width: float  # of the head
+    jaw: float  # width of the jaw
+    muzzle: float  # its length
+    broad: float  # its width
+    fur: float  # 0 is bare, 1 long
+    body: float  # width of the body
+    coats: tuple  # the colours a coat can have
+    marks: str  # the colour of its markings
+    pattern: str  # where the markings are: 'tabby', 'points', 'blaze', …
+    ears: str  # 'erect', 'tufted', 'floppy', 'drop', 'bent' or 'rose'
+    eyes: str  # their colour
+    extras: frozenset  # whatever else: 'ruff', 'beard', 'folds', …
     cat = property(lambda self: self.name[0].isupper(), doc='True for a cat, False for a dog')
 
 def _read_breed(row):
@@ -177,29 +192,54 @@ breeds = {row.split()[0]: _read_breed(row) for row in (_CATS + '\n' + _DOGS).spl
 # %% ../nbs/20_drawn_pets.ipynb #a546bea4
 @dataclass(frozen=True)
 class Pet:
-    "The recipe of one pet's picture: everything the picture depends on"
-    breed:str           # the signal: what is drawn
-    label:str=''        # what the file name says; the breed if empty
-    number:int=1        # the number in the file name
-    coat:int=0          # which of the breed's coats
-    tone:float=0.       # the coat darker (-.2) or lighter (.2) than usual
-    ear:float=1.        # ears larger or smaller than the breed's
-    fluff:float=1.      # fur longer or shorter than the breed's
-    turn:float=0.       # head turned sideways, degrees
-    nod:float=0.        # head down, degrees
-    tilt:float=0.       # head to one shoulder, degrees
-    pose:str='sit'      # or 'lie'
-    mood:str=''         # 'asleep', or 'tongue' for a dog that shows it
-    collar:bool=False   # wears one
-    zoom:float=.3       # 0 is a portrait, 1 the whole pet
-    right:float=0.      # moved right, as a share of the width
-    scene:str='wall'    # or 'sofa', 'garden', 'window'
-    light:float=1.      # brightness
-    warmth:float=0.     # colour of the light, blue (-1) to yellow (1)
-    side:float=.5       # where the light comes from, left (-1) to right (1)
-    width:int=200       # of the picture, in pixels
-    height:int=200      # of the picture, in pixels
-    hair:int=0          # seed of all small things: tufts, spots, cushions
+    """The recipe of one pet's picture: everything the picture depends on
+
+    Args:
+        breed: the signal: what is drawn
+        label: what the file name says; the breed if empty
+        number: the number in the file name
+        coat: which of the breed's coats
+        tone: the coat darker (-.2) or lighter (.2) than usual
+        ear: ears larger or smaller than the breed's
+        fluff: fur longer or shorter than the breed's
+        turn: head turned sideways, degrees
+        nod: head down, degrees
+        tilt: head to one shoulder, degrees
+        pose: or 'lie'
+        mood: 'asleep', or 'tongue' for a dog that shows it
+        collar: wears one
+        zoom: 0 is a portrait, 1 the whole pet
+        right: moved right, as a share of the width
+        scene: or 'sofa', 'garden', 'window'
+        light: brightness
+        warmth: colour of the light, blue (-1) to yellow (1)
+        side: where the light comes from, left (-1) to right (1)
+        width: of the picture, in pixels
+        height: of the picture, in pixels
+        hair: seed of all small things: tufts, spots, cushions
+    """
+    breed: str  # the signal: what is drawn
+    label: str = ''  # what the file name says; the breed if empty
+    number: int = 1  # the number in the file name
+    coat: int = 0  # which of the breed's coats
+    tone: float = 0.  # the coat darker (-.2) or lighter (.2) than usual
+    ear: float = 1.  # ears larger or smaller than the breed's
+    fluff: float = 1.  # fur longer or shorter than the breed's
+    turn: float = 0.  # head turned sideways, degrees
+    nod: float = 0.  # head down, degrees
+    tilt: float = 0.  # head to one shoulder, degrees
+    pose: str = 'sit'  # or 'lie'
+    mood: str = ''  # 'asleep', or 'tongue' for a dog that shows it
+    collar: bool = False  # wears one
+    zoom: float = .3  # 0 is a portrait, 1 the whole pet
+    right: float = 0.  # moved right, as a share of the width
+    scene: str = 'wall'  # or 'sofa', 'garden', 'window'
+    light: float = 1.  # brightness
+    warmth: float = 0.  # colour of the light, blue (-1) to yellow (1)
+    side: float = .5  # where the light comes from, left (-1) to right (1)
+    width: int = 200  # of the picture, in pixels
+    height: int = 200  # of the picture, in pixels
+    hair: int = 0  # seed of all small things: tufts, spots, cushions
 
 # %% ../nbs/20_drawn_pets.ipynb #657be9ae
 _COLOURS = '''white=f4f0e9 ivory=ece2d2 cream=eedab8 wheat=e0c08c fawn=d6b07c gold=ce9654
@@ -238,26 +278,6 @@ bib coat light white white coat
 saddle coat light coat coat marks
 '''
 
-# %% ../nbs/20_drawn_pets.ipynb #246e87b0
-class _Paints:
-    "Lighter and darker colours, and colours by name"
-    def __getitem__(self, name): return self.colours[name]
-    def dark(self, colour, share): return _mix(colour, (30, 20, 40), share)
-    def light(self, colour, share): return _mix(colour, (255, 250, 235), share)
-
-class _Look(_Paints):
-    "A recipe and its breed worked out: sizes, angles, chances and colours"
-    def __init__(self, pet):
-        self.pet, self.breed, self.rng = pet, breeds[pet.breed], item_rng(pet.hair, 'hair')
-        b, rng = self.breed, self.rng
-        self.fur, self.ear, self.width = b.fur*pet.fluff, b.ear*pet.ear, b.width
-        self.yaw, self.pitch = math.radians(pet.turn), math.radians(pet.nod)
-        self.lean, self.shine = -.35*math.sin(self.yaw), 1 if pet.side >= 0 else -1
-        self.spotted, self.slit = int(rng.choice([-1, 1])), rng.uniform(.28, .62)
-        self.ribbon = _rgb(('c83c3c', '3c6eb4', '3c8c5a', '9650a0')[rng.integers(4)])
-        self.standing = b.ears in ('erect', 'tufted', 'rose')
-        self.colours = _colours(self, b, pet)
-
 # %% ../nbs/20_drawn_pets.ipynb #89e7ec9f
 def _colours(look, b, pet):
     "All colours of one pet by name"
@@ -273,6 +293,23 @@ def _colours(look, b, pet):
     if b.extras & {'gloves', 'bib'}: named['paw'] = white
     if 'dark' in b.extras: named['ear'] = look.dark(coat, .55)
     return named
+
+# %% ../nbs/20_drawn_pets.ipynb #246e87b0
+class _Look:
+    "A recipe and its breed worked out: sizes, angles, chances and colours"
+    def __init__(self, pet):
+        self.pet, self.breed, self.rng = pet, breeds[pet.breed], item_rng(pet.hair, 'hair')
+        b, rng = self.breed, self.rng
+        self.fur, self.ear, self.width = b.fur*pet.fluff, b.ear*pet.ear, b.width
+        self.yaw, self.pitch = math.radians(pet.turn), math.radians(pet.nod)
+        self.lean, self.shine = -.35*math.sin(self.yaw), 1 if pet.side >= 0 else -1
+        self.spotted, self.slit = int(rng.choice([-1, 1])), rng.uniform(.28, .62)
+        self.ribbon = _rgb(('c83c3c', '3c6eb4', '3c8c5a', '9650a0')[rng.integers(4)])
+        self.standing = b.ears in ('erect', 'tufted', 'rose')
+        self.colours = _colours(self, b, pet)
+    def __getitem__(self, name): return self.colours[name]
+    def dark(self, colour, share): return _mix(colour, (30, 20, 40), share)
+    def light(self, colour, share): return _mix(colour, (255, 250, 235), share)
 
 # %% ../nbs/20_drawn_pets.ipynb #085d0a5f
 def _at(look, x, y, z=0.):
@@ -411,7 +448,7 @@ def _head(pen, look):
     edge = _furry(outline, (.17 if look.breed.cat or look.fur > .9 else .12)*look.fur, look.rng)
     pen.fill(edge + (0, .05), look.dark(look['coat'], .35))
     pen.fill(edge, look['coat'])
-    with _inside(pen, edge):
+    with pen.inside(edge):
         _head_pattern(pen, look)
         _shade(pen, look, outline, (-.95*look.shine, .35, .75, 1.2), .42)
         pen.glow(.35*look.shine, -.50, .8, .5, look['pale'], .40)
@@ -551,6 +588,30 @@ def _cat_muzzle(pen, look):
         tip = root + (.85*side, .85*slope + .02)
         pen.line([root, root + (.45*side, .45*slope - .03), tip], whisker, .016)
 
+# %% ../nbs/20_drawn_pets.ipynb #50fa365c
+def _nose(pen, look, x, y):
+    "A dog's nose with a glint"
+    size = .14 + .05*min(1.2, look.breed.body)
+    colour = (84, 56, 48) if 'brown' in look.breed.extras else (30, 25, 29)
+    half = [(0, -.12), (size, -.06), (.6*size, .08), (0, .12)]
+    pen.fill(_smooth(_mirror(half)) + (x, y), colour)
+    pen.fill(_oval(x - .05*look.shine - .01, y - .06, .055, .028), (150, 146, 150))
+
+def _tongue(pen, x, y, wide):
+    "An open mouth with a tongue"
+    pen.fill(_oval(x, y + .30, wide, .24), (110, 44, 48))
+    half = [(0, .26), (.13, .27), (.12, .58), (0, .66)]
+    pen.fill(_smooth(_mirror(half)) + (x, y), (232, 120, 130))
+
+def _jowls(pen, look, x, y):
+    "Hanging lips"
+    m, colour = look.breed.broad, look['muzzle']
+    for side in (-1, 1):
+        flap = np.array([(0, -.02), (.34*m, -.06), (.42*m, .28), (.24*m, .44), (.04, .24)])
+        flap = flap*(side, 1)
+        pen.fill(_smooth(flap) + (x, y + .03), look.dark(colour, .34))
+        pen.fill(_smooth(flap) + (x, y), look.dark(colour, .05))
+
 # %% ../nbs/20_drawn_pets.ipynb #9dcca79e
 def _hull(points):
     "The tightest rubber band around the points (Andrew, 1979)"
@@ -598,40 +659,6 @@ def _dog_muzzle(pen, look):
             pen.fill(_oval(x + side*(.13 + .05*k)*m, y + .03 + .035*(k % 2), .012), line)
     _nose(pen, look, x, y - .15)
 
-# %% ../nbs/20_drawn_pets.ipynb #50fa365c
-def _nose(pen, look, x, y):
-    "A dog's nose with a glint"
-    size = .14 + .05*min(1.2, look.breed.body)
-    colour = (84, 56, 48) if 'brown' in look.breed.extras else (30, 25, 29)
-    half = [(0, -.12), (size, -.06), (.6*size, .08), (0, .12)]
-    pen.fill(_smooth(_mirror(half)) + (x, y), colour)
-    pen.fill(_oval(x - .05*look.shine - .01, y - .06, .055, .028), (150, 146, 150))
-
-def _tongue(pen, x, y, wide):
-    "An open mouth with a tongue"
-    pen.fill(_oval(x, y + .30, wide, .24), (110, 44, 48))
-    half = [(0, .26), (.13, .27), (.12, .58), (0, .66)]
-    pen.fill(_smooth(_mirror(half)) + (x, y), (232, 120, 130))
-
-def _jowls(pen, look, x, y):
-    "Hanging lips"
-    m, colour = look.breed.broad, look['muzzle']
-    for side in (-1, 1):
-        flap = np.array([(0, -.02), (.34*m, -.06), (.42*m, .28), (.24*m, .44), (.04, .24)])
-        flap = flap*(side, 1)
-        pen.fill(_smooth(flap) + (x, y + .03), look.dark(colour, .34))
-        pen.fill(_smooth(flap) + (x, y), look.dark(colour, .05))
-
-# %% ../nbs/20_drawn_pets.ipynb #188b4385
-def _face(pen, look):
-    "Eyes and muzzle; a beard hangs under the muzzle, brows and fringe over the eyes"
-    _eyes(pen, look)
-    if 'beard' in look.breed.extras: _beard(pen, look)
-    (_cat_muzzle if look.breed.cat else _dog_muzzle)(pen, look)
-    _ears(pen, look, behind=False)
-    for extra, draw in dict(brows=_brows, bangs=_fringe, bow=_bow, silk=_curtain).items():
-        if extra in look.breed.extras: draw(pen, look)
-
 # %% ../nbs/20_drawn_pets.ipynb #c2a66920
 def _lock(pen, look, outline, strands=16):
     "A lock of long hair: an outline with light and dark strands"
@@ -678,6 +705,16 @@ def _bow(pen, look):
         pen.fill(_smooth(loop), look.ribbon)
     pen.fill(_oval(x, y, .08), look.dark(look.ribbon, .25))
 
+# %% ../nbs/20_drawn_pets.ipynb #188b4385
+def _face(pen, look):
+    "Eyes and muzzle; a beard hangs under the muzzle, brows and fringe over the eyes"
+    _eyes(pen, look)
+    if 'beard' in look.breed.extras: _beard(pen, look)
+    (_cat_muzzle if look.breed.cat else _dog_muzzle)(pen, look)
+    _ears(pen, look, behind=False)
+    for extra, draw in dict(brows=_brows, bangs=_fringe, bow=_bow, silk=_curtain).items():
+        if extra in look.breed.extras: draw(pen, look)
+
 # %% ../nbs/20_drawn_pets.ipynb #90861a69
 def _coat(pen, look, outline):
     "A body's outline with its pattern, shadow and fur"
@@ -686,7 +723,7 @@ def _coat(pen, look, outline):
     pen.fill(edge, look['coat'])
     (left, top), (right, low) = outline.min(0), outline.max(0)
     place = lambda x, y, z=0: ((left + right)/2 + x*(right - left)/2, top + y*(low - top))
-    with _inside(pen, edge):
+    with pen.inside(edge):
         _marks(pen, look, _BODY_MARKS, place)
         if p in ('spots', 'speckle', 'ticking'): _spots(pen, look, place)
         if p == 'tabby': _body_stripes(pen, look, place)
@@ -890,9 +927,8 @@ def _known_breeds(names):
     names = list(breeds) if names is None else [names] if isinstance(names, str) else list(names)
     for name in names:
         if name not in breeds:
-            near = get_close_matches(name, breeds, 2, .4)
-            hint = f'did you mean {" or ".join(near)}?' if near else 'see the keys of breeds'
-            raise ValueError(f'no breed is called {name!r}: {hint}')
+            hint = did_you_mean(name, breeds) or ' The names are the keys of breeds.'
+            raise ValueError(f'no breed is called {name!r}.{hint}')
     if not names: raise ValueError('nothing to draw: the list of breeds is empty')
     return names
 
@@ -904,11 +940,18 @@ def _check_choices(recipe, **choices):
 
 # %% ../nbs/20_drawn_pets.ipynb #c9d7108f
 def draw_pet(
-    pet:Pet,        # what to draw
-) -> Image.Image:   # RGB, as large as the recipe says
+    pet: Pet,  # what to draw
+) -> Image.Image:  # RGB, as large as the recipe says
     """Draw one pet
 
-    Raises ValueError for an unknown breed, scene, pose or mood."""
+    Raises ValueError for an unknown breed, scene, pose or mood.
+
+    Args:
+        pet: what to draw
+
+    Returns:
+        RGB, as large as the recipe says
+    """
     _known_breeds(pet.breed)
     _check_choices(pet, scene=('wall', 'sofa', 'garden', 'window'), pose=('sit', 'lie'),
                    mood=('', 'asleep', 'tongue'))
@@ -944,14 +987,21 @@ def _vary_pet(breed, label, number, rng):
 
 # %% ../nbs/20_drawn_pets.ipynb #fd1a93be
 def plan_pets(
-    number:int=24,          # pictures of each breed
-    names:list=None,        # which breeds; all 37 if left out
-    seed:int=42,            # another seed, another data set
-    mistakes:float=.01,     # share of pictures that show another breed than their label says
+    number: int = 24,  # pictures of each breed
+    names: list | None = None,  # which breeds; all 37 if left out
+    seed: int = 42,  # another seed, another data set
+    mistakes: float = .01,  # share of pictures that show another breed than their label says
 ) -> list[Pet]:
     """Recipes for a set of pets, breed by breed
 
-    Raises ValueError for a number below 1, an unknown breed, or a share outside 0 to 1."""
+    Raises ValueError for a number below 1, an unknown breed, or a share outside 0 to 1.
+
+    Args:
+        number: pictures of each breed
+        names: which breeds; all 37 if left out
+        seed: another seed, another data set
+        mistakes: share of pictures that show another breed than their label says
+    """
     names = _known_breeds(names)
     _check_counts(dict(number=number))
     if not 0 <= mistakes <= 1:
@@ -968,13 +1018,24 @@ def plan_pets(
 # %% ../nbs/20_drawn_pets.ipynb #764f1de1
 @practice_set('pets', version=1, folder='oxford-iiit-pet')
 def make_pets(
-    folder:str|Path,        # the data set's own folder, new or empty, as …/oxford-iiit-pet
-    number:int=24,          # pictures of each breed
-    names:list=None,        # which breeds; all 37 if left out
-    seed:int=42,            # another seed, another data set
-    mistakes:float=.01,     # share of pictures that show another breed than their label says
-) -> Path:                  # the folder
-    "Cats and dogs of 37 breeds, drawn; files as Bengal_12.jpg, a capital letter means cat"
+    folder: str | Path,  # the data set's own folder, new or empty, as …/oxford-iiit-pet
+    number: int = 24,  # pictures of each breed
+    names: list | None = None,  # which breeds; all 37 if left out
+    seed: int = 42,  # another seed, another data set
+    mistakes: float = .01,  # share of pictures that show another breed than their label says
+) -> Path:  # the folder
+    """Cats and dogs of 37 breeds, drawn; files as Bengal_12.jpg, a capital letter means cat
+
+    Args:
+        folder: the data set's own folder, new or empty, as …/oxford-iiit-pet
+        number: pictures of each breed
+        names: which breeds; all 37 if left out
+        seed: another seed, another data set
+        mistakes: share of pictures that show another breed than their label says
+
+    Returns:
+        the folder
+    """
     plan = plan_pets(number, names, seed, mistakes)
     with new_folder(folder) as work:
         (work/'images').mkdir()

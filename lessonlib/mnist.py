@@ -20,20 +20,25 @@ from torch import nn, Tensor
 def read_digits(
     folder: str | Path,  # a folder of grey PNG pictures, all of one size
 ) -> Tensor:  # (digits, height, width), from 0 for paper to 1 for ink
-    """All pictures of a folder, in the order of their names, as one tensor.
+    """All pictures of a folder, in the order of their names, as one tensor
 
-    Raises FileNotFoundError if there is no picture, ValueError if their sizes differ."""
+    Raises FileNotFoundError if there is no picture, ValueError if their sizes differ.
+
+    Args:
+        folder: a folder of grey PNG pictures, all of one size
+
+    Returns:
+        (digits, height, width), from 0 for paper to 1 for ink
+    """
     files = sorted(Path(folder).glob('*.png'))
-    if not files:
-        raise FileNotFoundError(f'no PNG files in {folder}; expected the pictures of one digit, '
-                                "as in course_data('mnist_sample')/'train'/'3'")
-    digits = []
-    for file in files:
-        with Image.open(file) as image: pixels = np.array(image.convert('L'))
-        digits.append(torch.from_numpy(pixels))
-        if digits[-1].shape != digits[0].shape:
-            raise ValueError(f'{file} has shape {tuple(digits[-1].shape)}, but {files[0].name} has '
-                             f'{tuple(digits[0].shape)}; all pictures must have one size')
+    if not files: raise FileNotFoundError(
+        f"no PNG files in {folder}; expected the pictures of one digit, as in "
+        "course_data('mnist_sample')/'train'/'3'")
+    digits = [torch.from_numpy(np.array(Image.open(file).convert('L'))) for file in files]
+    for file, digit in zip(files, digits):
+        if digit.shape != digits[0].shape: raise ValueError(
+            f'{file} has shape {tuple(digit.shape)}, but {files[0].name} has '
+            f'{tuple(digits[0].shape)}; all pictures must have one size')
     return torch.stack(digits).float() / 255
 
 # %% ../nbs/05_mnist.ipynb #403adf84
@@ -41,7 +46,15 @@ def l1_distance(
     images: Tensor,  # (..., height, width)
     ideal: Tensor,  # (height, width), or anything that broadcasts with `images`
 ) -> Tensor:  # (...), one distance a picture
-    "Mean absolute difference of the pixels."
+    """Mean absolute difference of the pixels
+
+    Args:
+        images: (..., height, width)
+        ideal: (height, width), or anything that broadcasts with `images`
+
+    Returns:
+        (...), one distance a picture
+    """
     return (images - ideal).abs().mean((-1, -2))
 
 
@@ -49,7 +62,15 @@ def rmse_distance(
     images: Tensor,  # (..., height, width)
     ideal: Tensor,  # (height, width), or anything that broadcasts with `images`
 ) -> Tensor:  # (...), one distance a picture
-    "Root mean squared difference of the pixels."
+    """Root mean squared difference of the pixels
+
+    Args:
+        images: (..., height, width)
+        ideal: (height, width), or anything that broadcasts with `images`
+
+    Returns:
+        (...), one distance a picture
+    """
     return (images - ideal).square().mean((-1, -2)).sqrt()
 
 # %% ../nbs/05_mnist.ipynb #c7b34f5a
@@ -57,7 +78,15 @@ def digit_dataset(
     threes: Tensor,  # (n, height, width), these get label 1
     sevens: Tensor,  # (m, height, width), these get label 0
 ) -> list[tuple[Tensor, Tensor]]:  # n + m pairs: pixels (height·width,) and label (1,)
-    "Pairs of a flattened picture and its label, the 3s first."
+    """Pairs of a flattened picture and its label, the 3s first
+
+    Args:
+        threes: (n, height, width), these get label 1
+        sevens: (m, height, width), these get label 0
+
+    Returns:
+        n + m pairs: pixels (height·width,) and label (1,)
+    """
     return ([(image.flatten(), torch.tensor([1])) for image in threes] +
             [(image.flatten(), torch.tensor([0])) for image in sevens])
 
@@ -66,7 +95,15 @@ def init_params(
     *size: int,  # shape of the parameters
     std: float = .01,  # their spread; small, so that no score starts out extreme
 ) -> Tensor:  # random, collecting gradients
-    "Normally distributed parameters to start from."
+    """Normally distributed parameters to start from
+
+    Args:
+        size: shape of the parameters
+        std: their spread; small, so that no score starts out extreme
+
+    Returns:
+        random, collecting gradients
+    """
     return (torch.randn(*size) * std).requires_grad_()
 
 
@@ -75,26 +112,41 @@ def weighted_sum(
     weights: Tensor,  # (inputs, outputs)
     bias: Tensor,  # (outputs,), broadcast to every row
 ) -> Tensor:  # (rows, outputs)
-    "A weighted sum of the inputs plus a bias, for each row and each output."
+    """A weighted sum of the inputs plus a bias, for each row and each output
+
+    Args:
+        inputs: (rows, inputs)
+        weights: (inputs, outputs)
+        bias: (outputs,), broadcast to every row
+
+    Returns:
+        (rows, outputs)
+    """
     return inputs @ weights + bias
 
 # %% ../nbs/05_mnist.ipynb #c3cbe529
 def _check_pair(predictions: Tensor, targets: Tensor) -> None:
-    "Raise unless every prediction has exactly one target, which is 0 or 1."
+    "Raise unless every prediction has exactly one target, which is 0 or 1"
     if predictions.shape != targets.shape:
         raise ValueError(f'predictions have shape {tuple(predictions.shape)} but targets '
                          f'{tuple(targets.shape)}; give each prediction one target, '
                          'for example with targets.reshape(predictions.shape)')
-    if not len(targets): raise ValueError('there are no predictions and no targets to compare')
-    wrong = targets[(targets != 0) & (targets != 1)]
-    if len(wrong): raise ValueError(f'targets must be 0 or 1, but found {wrong[0]}')
-
+    for wrong in targets[(targets != 0) & (targets != 1)][:1]:
+        raise ValueError(f'targets must be 0 or 1, but found {wrong}')
 
 def batch_accuracy(
     predictions: Tensor,  # (n, 1) scores; above 0 means 1
     targets: Tensor,  # (n, 1), each 0 or 1
 ) -> Tensor:  # one number from 0 to 1
-    "The share of scores on the right side of zero."
+    """The share of scores on the right side of zero
+
+    Args:
+        predictions: (n, 1) scores; above 0 means 1
+        targets: (n, 1), each 0 or 1
+
+    Returns:
+        one number from 0 to 1
+    """
     _check_pair(predictions, targets)
     return ((predictions > 0) == (targets == 1)).float().mean()
 
@@ -103,7 +155,15 @@ def mnist_loss(
     predictions: Tensor,  # (n, 1) scores, any size
     targets: Tensor,  # (n, 1), each 0 or 1
 ) -> Tensor:  # one number from 0 to 1, lower is better
-    "Average distance between the sigmoid of the scores and the targets."
+    """Average distance between the sigmoid of the scores and the targets
+
+    Args:
+        predictions: (n, 1) scores, any size
+        targets: (n, 1), each 0 or 1
+
+    Returns:
+        one number from 0 to 1, lower is better
+    """
     _check_pair(predictions, targets)
     sure = predictions.sigmoid()
     return torch.where(targets == 1, 1 - sure, sure).mean()
@@ -112,34 +172,36 @@ def mnist_loss(
 def stack_items(
     items: Sequence[tuple],  # pairs of (input, label), tensors or numbers
 ) -> tuple[Tensor, ...]:  # one tensor of all inputs, one of all labels
-    """Stack items into one mini-batch.
+    """Stack items into one mini-batch
 
-    Raises TypeError for labels that are not numbers, ValueError for items of different shapes."""
-    batch = []
-    for column in zip(*items):
-        odd = next((value for value in column if isinstance(value, (str, bytes))), None)
-        if odd is not None: raise TypeError(f'cannot stack the text {odd!r}; use a number')
-        tensors = [torch.as_tensor(value) for value in column]
-        shapes = {tuple(tensor.shape): None for tensor in tensors}
-        if len(shapes) > 1:
-            raise ValueError(f'cannot stack items of shapes {" and ".join(map(str, shapes))}; '
-                             'all items of a batch must have one shape')
-        batch.append(torch.stack(tensors))
-    return tuple(batch)
+    Args:
+        items: pairs of (input, label), tensors or numbers
+
+    Returns:
+        one tensor of all inputs, one of all labels
+    """
+    return tuple(torch.stack([torch.as_tensor(v) for v in column]) for column in zip(*items))
 
 # %% ../nbs/05_mnist.ipynb #3cf6fab3
 class SimpleDataLoader:
-    "Deals a dataset out in mini-batches, every item once a round."
+    """Deals a dataset out in mini-batches, every item once a round
+
+    Args:
+        items: a dataset: items[i] is a pair (input, label)
+        batch_size: items in a mini-batch
+        shuffle: a new order every round, from torch's random numbers
+        drop_last: leave out the last mini-batch if it is smaller
+    """
     def __init__(self,
         items: Sequence,  # a dataset: items[i] is a pair (input, label)
         batch_size: int = 256,  # items in a mini-batch
         shuffle: bool = False,  # a new order every round, from torch's random numbers
         drop_last: bool = False,  # leave out the last mini-batch if it is smaller
     ):
-        if len(items) == 0: raise ValueError('the dataset is empty: there is nothing to deal out')
         if batch_size < 1: raise ValueError(f'batch_size must be 1 or more, not {batch_size}')
         self.items, self.batch_size = items, batch_size
         self.shuffle, self.drop_last = shuffle, drop_last
+        if not len(self): raise ValueError(f'{len(items)} items give no mini-batch to deal out')
 
     def __len__(self) -> int:
         full, rest = divmod(len(self.items), self.batch_size)
@@ -158,31 +220,45 @@ def calc_grad(
     targets: Tensor,  # its labels, shaped like the predictions
     loss_func: Callable = mnist_loss,  # takes (predictions, targets)
 ) -> Tensor:  # the loss of this mini-batch
-    "Forward and backward pass: *add* the gradient of the loss to each parameter's `.grad`."
+    """Forward and backward pass: *add* the gradient of the loss to each parameter's `.grad`
+
+    Args:
+        model: inputs (n, ...) to predictions
+        inputs: one mini-batch
+        targets: its labels, shaped like the predictions
+        loss_func: takes (predictions, targets)
+
+    Returns:
+        the loss of this mini-batch
+    """
     loss = loss_func(model(inputs), targets)
     loss.backward()
     return loss.detach()
 
 # %% ../nbs/05_mnist.ipynb #b8fe571e
 class BasicOptim:
-    "Plain gradient descent: move every parameter against its gradient."
+    """Plain gradient descent: move every parameter against its gradient
+
+    Args:
+        params: tensors that collect gradients
+        lr: learning rate: how far to go for a gradient of 1
+    """
     def __init__(self,
         params: Iterable[Tensor],  # tensors that collect gradients
         lr: float,  # learning rate: how far to go for a gradient of 1
     ):
         if isinstance(params, Tensor): raise TypeError('params must be a list of tensors: [params]')
-        self.params, self.lr = list(params), lr
-        if not self.params:
-            raise ValueError('no parameters to optimise; was `params` used up before?')
+        self.params, self.lr = list(params), lr   # a list: they are walked through at every step
+        if not self.params: raise ValueError('no parameters to optimise; was `params` used up?')
 
     def step(self) -> None:
-        "Take one step, in place; parameters without a gradient stay."
+        "Take one step, in place; parameters without a gradient stay"
         with torch.no_grad():
             for param in self.params:
                 if param.grad is not None: param -= self.lr * param.grad
 
     def zero_grad(self) -> None:
-        "Forget all gradients."
+        "Forget all gradients"
         for param in self.params: param.grad = None
 
 # %% ../nbs/05_mnist.ipynb #4c2ff026
@@ -192,14 +268,23 @@ def train_epoch(
     optimiser: BasicOptim | torch.optim.Optimizer,  # anything with step() and zero_grad()
     loss_func: Callable = mnist_loss,  # takes (predictions, targets)
 ) -> float:  # the average loss while training
-    "One round of gradient descent through the data, a step for each mini-batch."
+    """One round of gradient descent through the data, a step for each mini-batch
+
+    Args:
+        model: inputs to predictions
+        loader: deals out (inputs, targets)
+        optimiser: anything with step() and zero_grad()
+        loss_func: takes (predictions, targets)
+
+    Returns:
+        the average loss while training
+    """
     total, count = 0., 0
     for inputs, targets in loader:
         loss = calc_grad(model, inputs, targets, loss_func)
         optimiser.step()
         optimiser.zero_grad()
         total, count = total + loss.item() * len(inputs), count + len(inputs)
-    if count == 0: raise ValueError('the loader dealt no mini-batch; is it empty, or drop_last on?')
     return total / count
 
 # %% ../nbs/05_mnist.ipynb #e8963f73
@@ -209,13 +294,19 @@ def validate_epoch(
     loader: Iterable,  # deals out (inputs, targets)
     metric: Callable = batch_accuracy,  # takes (predictions, targets); a loss will do as well
 ) -> float:  # its average over all items
-    "Measure a model without changing it."
-    total, count = 0., 0
-    for inputs, targets in loader:
-        total += metric(model(inputs), targets).item() * len(inputs)
-        count += len(inputs)
-    if count == 0: raise ValueError('the loader dealt no mini-batch; is it empty, or drop_last on?')
-    return total / count
+    """Measure a model without changing it
+
+    Args:
+        model: inputs to predictions
+        loader: deals out (inputs, targets)
+        metric: takes (predictions, targets); a loss will do as well
+
+    Returns:
+        its average over all items
+    """
+    parts = [(metric(model(inputs), targets).item() * len(inputs), len(inputs))
+             for inputs, targets in loader]
+    return sum(value for value, _ in parts) / sum(count for _, count in parts)
 
 # %% ../nbs/05_mnist.ipynb #7b7a6600
 def train_model(
@@ -227,7 +318,20 @@ def train_model(
     loss_func: Callable = mnist_loss,  # takes (predictions, targets)
     metric: Callable = batch_accuracy,  # takes (predictions, targets)
 ) -> list[dict]:  # one a round: epoch, train_loss, valid_loss and the metric under its name
-    "Train for some epochs and validate after each."
+    """Train for some epochs and validate after each
+
+    Args:
+        model: inputs to predictions
+        train_loader: what to learn from
+        valid_loader: what to judge by
+        optimiser: anything with step() and zero_grad()
+        epochs: rounds through the data
+        loss_func: takes (predictions, targets)
+        metric: takes (predictions, targets)
+
+    Returns:
+        one a round: epoch, train_loss, valid_loss and the metric under its name
+    """
     history = []
     for epoch in range(epochs):
         train_loss = train_epoch(model, train_loader, optimiser, loss_func)
@@ -242,7 +346,13 @@ def simple_net(
     hidden: int = 30,  # units between the two linear layers
     outputs: int = 1,  # predictions an item
 ) -> nn.Sequential:
-    "A network with one hidden layer: linear, ReLU, linear."
+    """A network with one hidden layer: linear, ReLU, linear
+
+    Args:
+        inputs: numbers an item; 28·28 pixels
+        hidden: units between the two linear layers
+        outputs: predictions an item
+    """
     return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
 
 # %% ../nbs/05_mnist.ipynb #f9c3fd1a
@@ -251,9 +361,16 @@ def fit_bends(
     y: Tensor,  # (n, 1) values of the curve to follow
     hidden: int,  # hidden units; each adds a joint
 ) -> nn.Sequential:  # a `simple_net` with 1 input, `hidden` units and 1 output
-    """A ReLU network whose joints are evenly spaced and whose output weights fit best.
+    """A ReLU network with evenly spaced joints and the best output weights for them
 
-    That such weights exist for any continuous curve: Cybenko (1989), Hornik (1991)."""
+    Args:
+        x: (n, 1) inputs
+        y: (n, 1) values of the curve to follow
+        hidden: hidden units; each adds a joint
+
+    Returns:
+        a `simple_net` with 1 input, `hidden` units and 1 output
+    """
     if hidden < 1: raise ValueError(f'a hidden layer needs 1 unit or more, not {hidden}')
     net = simple_net(1, hidden, 1)
     bends = torch.linspace(x.min().item(), x.max().item(), hidden + 1)[:-1]

@@ -21,12 +21,17 @@ from .files import new_folder
 
 # %% ../nbs/03_practice.ipynb #e1bdf74d
 def item_rng(
-    seed:int,           # the seed of the whole data set
-    *place:int|str,     # where the item stands, for instance 'digits', 'train', 12
+    seed: int,  # the seed of the whole data set
+    *place: int | str,  # where the item stands, for instance 'digits', 'train', 12
 ) -> np.random.Generator:
     """A random generator for one item, so that item 12 is the same however many there are
 
-    Raises ValueError for a seed that is not a whole number, 0 or more."""
+    Raises ValueError for a seed that is not a whole number, 0 or more.
+
+    Args:
+        seed: the seed of the whole data set
+        place: where the item stands, for instance 'digits', 'train', 12
+    """
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise ValueError(f'seed must be a whole number, 0 or more, but it is {seed!r}')
     words = [zlib.crc32(part.encode()) if isinstance(part, str) else int(part) for part in place]
@@ -35,21 +40,35 @@ def item_rng(
 # %% ../nbs/03_practice.ipynb #f31114c6
 @dataclass(frozen=True)
 class PracticeSet:
-    "One generated data set: how it is called, how it is made, and what is inside"
-    name:str        # the key that `course_data` knows it by, as 'pets'
-    make:Callable   # make(folder) fills the data set's own top folder
-    version:int     # goes up when the same seed would give other pictures
-    folder:str      # the top folder's name in the real archive
-    about:str       # one line on what is inside
+    """One generated data set: how it is called, how it is made, and what is inside
+
+    Args:
+        name: the key that `course_data` knows it by, as 'pets'
+        make: make(folder) fills the data set's own top folder
+        version: goes up when the same seed would give other pictures
+        folder: the top folder's name in the real archive
+        about: one line on what is inside
+    """
+    name: str  # the key that `course_data` knows it by, as 'pets'
+    make: Callable  # make(folder) fills the data set's own top folder
+    version: int  # goes up when the same seed would give other pictures
+    folder: str  # the top folder's name in the real archive
+    about: str  # one line on what is inside
 
 practice_sets: dict[str, PracticeSet] = {}
 
 def practice_set(
-    name:str,           # the data set's key
-    version:int=1,      # raise it with every change of the pictures, so that old copies are remade
-    folder:str=None,    # the top folder's name in the real archive; the key if left out
+    name: str,  # the data set's key
+    version: int = 1,  # raise it with every change of the pictures, so that old copies are remade
+    folder: str | None = None,  # the top folder's name in the real archive; the key if left out
 ) -> Callable:
-    "Decorator: enter make(folder, …) in `practice_sets`; its docstring says what is inside"
+    """Decorator: enter make(folder, …) in `practice_sets`; its docstring says what is inside
+
+    Args:
+        name: the data set's key
+        version: raise it with every change of the pictures, so that old copies are remade
+        folder: the top folder's name in the real archive; the key if left out
+    """
     def register(make):
         known = practice_sets.get(name)
         if known and known.make.__name__ != make.__name__:
@@ -62,16 +81,28 @@ def practice_set(
 # %% ../nbs/03_practice.ipynb #4b9a71c9
 @dataclass(frozen=True)
 class Digit:
-    "The recipe of one handwritten digit: everything its picture depends on"
-    label:int           # the signal: which digit it is
-    original:int        # which of scikit-learn's 8×8 digits is drawn
-    angle:float=0.      # turned by this many degrees, clockwise
-    slant:float=0.      # pushed over to the side, as a share of the height
-    width:float=1.      # stretched sideways
-    height:float=1.     # stretched upwards
-    right:float=0.      # moved right, in pixels
-    down:float=0.       # moved down, in pixels
-    ink:float=.5        # 0 is a fine pen, 1 a broad one
+    """The recipe of one handwritten digit: everything its picture depends on
+
+    Args:
+        label: the signal: which digit it is
+        original: which of scikit-learn's 8×8 digits is drawn
+        angle: turned by this many degrees, clockwise
+        slant: pushed over to the side, as a share of the height
+        width: stretched sideways
+        height: stretched upwards
+        right: moved right, in pixels
+        down: moved down, in pixels
+        ink: 0 is a fine pen, 1 a broad one
+    """
+    label: int  # the signal: which digit it is
+    original: int  # which of scikit-learn's 8×8 digits is drawn
+    angle: float = 0.  # turned by this many degrees, clockwise
+    slant: float = 0.  # pushed over to the side, as a share of the height
+    width: float = 1.  # stretched sideways
+    height: float = 1.  # stretched upwards
+    right: float = 0.  # moved right, in pixels
+    down: float = 0.  # moved down, in pixels
+    ink: float = .5  # 0 is a fine pen, 1 a broad one
 
 @lru_cache(None)
 def _originals():
@@ -82,10 +113,18 @@ def _originals():
 
 # %% ../nbs/03_practice.ipynb #f68f73d4
 def draw_digit(
-    recipe:Digit,   # what to draw
-    size:int=28,    # side of the picture in pixels; MNIST's is 28
-) -> Image.Image:   # one channel, white ink on black
-    "Draw one digit, centred by its ink"
+    recipe: Digit,  # what to draw
+    size: int = 28,  # side of the picture in pixels; MNIST's is 28
+) -> Image.Image:  # one channel, white ink on black
+    """Draw one digit, centred by its ink
+
+    Args:
+        recipe: what to draw
+        size: side of the picture in pixels; MNIST's is 28
+
+    Returns:
+        one channel, white ink on black
+    """
     small = np.pad(_originals()[0][recipe.original], 2)
     rows, columns = np.mgrid[:12, :12] + .5
     centre = np.array([(small*columns).sum(), (small*rows).sum()])/small.sum()
@@ -117,13 +156,24 @@ def _vary_digit(digit, original, rng):
 
 # %% ../nbs/03_practice.ipynb #6376c0b8
 def plan_digits(
-    train:int=4000,         # pictures to learn from
-    valid:int=800,          # pictures to check with
-    test:int=0,             # pictures without a published label
-    digits:tuple=(3, 7),    # which digits, in equal parts
-    seed:int=42,            # another seed, another data set
-) -> dict[str, list[Digit]]:    # recipes under 'train', 'valid' and 'test'
-    "Recipes for each part of the set; no 8×8 original serves two parts"
+    train: int = 4000,  # pictures to learn from
+    valid: int = 800,  # pictures to check with
+    test: int = 0,  # pictures without a published label
+    digits: tuple = (3, 7),  # which digits, in equal parts
+    seed: int = 42,  # another seed, another data set
+) -> dict[str, list[Digit]]:  # recipes under 'train', 'valid' and 'test'
+    """Recipes for each part of the set; no 8×8 original serves two parts
+
+    Args:
+        train: pictures to learn from
+        valid: pictures to check with
+        test: pictures without a published label
+        digits: which digits, in equal parts
+        seed: another seed, another data set
+
+    Returns:
+        recipes under 'train', 'valid' and 'test'
+    """
     counts = dict(train=train, valid=valid, test=test)
     _check_counts(counts)
     if not digits or not set(digits) <= set(range(10)) or len(set(digits)) < len(digits):
@@ -142,15 +192,28 @@ def plan_digits(
 # %% ../nbs/03_practice.ipynb #40deb4df
 @practice_set('mnist_sample', version=1)
 def make_digits(
-    folder:str|Path,        # the data set's own folder, new or empty, as …/mnist_sample
-    train:int=4000,         # pictures to learn from
-    valid:int=800,          # pictures to check with
-    test:int=0,             # pictures without a label, in a folder of their own
-    digits:tuple=(3, 7),    # which digits
-    codes:tuple=(0, 1),     # what labels.csv calls them; the digits themselves if None
-    seed:int=42,            # another seed, another data set
-) -> Path:                  # the folder
-    "Handwritten 3s and 7s, 28×28, white on black, redrawn from scikit-learn's 8×8 digits"
+    folder: str | Path,  # the data set's own folder, new or empty, as …/mnist_sample
+    train: int = 4000,  # pictures to learn from
+    valid: int = 800,  # pictures to check with
+    test: int = 0,  # pictures without a label, in a folder of their own
+    digits: tuple = (3, 7),  # which digits
+    codes: tuple | None = (0, 1),  # what labels.csv calls them; the digits themselves if None
+    seed: int = 42,  # another seed, another data set
+) -> Path:  # the folder
+    """Handwritten 3s and 7s, 28×28, white on black, redrawn from scikit-learn's 8×8 digits
+
+    Args:
+        folder: the data set's own folder, new or empty, as …/mnist_sample
+        train: pictures to learn from
+        valid: pictures to check with
+        test: pictures without a label, in a folder of their own
+        digits: which digits
+        codes: what labels.csv calls them; the digits themselves if None
+        seed: another seed, another data set
+
+    Returns:
+        the folder
+    """
     plan, rows = plan_digits(train, valid, test, digits, seed), []
     with new_folder(folder) as work:
         for part, recipes in plan.items():
@@ -168,8 +231,16 @@ def make_digits(
 # %% ../nbs/03_practice.ipynb #97278366
 @practice_set('mnist_tiny', version=1)
 def make_mnist_tiny(
-    folder:str|Path,    # the data set's own folder, new or empty, as …/mnist_tiny
-    seed:int=42,        # another seed, another data set
-) -> Path:              # the folder
-    "Handwritten 3s and 7s, a small set: 709 to learn from, 699 to check with, 20 without label"
+    folder: str | Path,  # the data set's own folder, new or empty, as …/mnist_tiny
+    seed: int = 42,  # another seed, another data set
+) -> Path:  # the folder
+    """Handwritten 3s and 7s, a small set: 709 to learn from, 699 to check with, 20 without label
+
+    Args:
+        folder: the data set's own folder, new or empty, as …/mnist_tiny
+        seed: another seed, another data set
+
+    Returns:
+        the folder
+    """
     return make_digits(folder, 709, 699, 20, codes=None, seed=seed)

@@ -1,9 +1,11 @@
-"""What all tests share: their environment, the executed notebooks, and the table at the end.
+"""What all tests share: their environment, executed notebooks, what is quick, the table at the end.
 
-Notebooks are run once and kept under `_build/executed/`; the site uses the same copies. A copy is used again only
-while nothing that it was made from has changed (`lessonlib.course.notebook_key`).
+Notebooks are run once and kept under `_build/executed/`; the site uses the same copies. A copy is used
+again only while nothing that it was made from has changed (`lessonlib.course.notebook_key`).
 """
+import inspect
 import os
+import re
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,13 +13,18 @@ from types import SimpleNamespace
 ROOT = Path(__file__).resolve().parent.parent
 NBS, EXECUTED = ROOT/'nbs', ROOT/'_build'/'executed'
 
-# Before anything else is imported, and so that kernels and other processes inherit it. Tests make or draw all their data;
-# the few that need real data take it from LESSONLIB_MIRROR, if that is set, and skip otherwise.
+# Before anything else is imported, and so that kernels and other processes inherit it. Tests make
+# or draw
+# all their data; the few that need real data take it from LESSONLIB_MIRROR, if set, and skip
+# otherwise.
 MIRROR = os.environ.get('LESSONLIB_TEST_MIRROR') or os.environ.get('LESSONLIB_MIRROR')
 for name in [name for name in os.environ if name.startswith('LESSONLIB_')]: del os.environ[name]
-os.environ.update(LESSONLIB_DATA='practice', LESSONLIB_HOME=str(ROOT/'_build'/'home'), MPLBACKEND='Agg')
-if MIRROR: os.environ['LESSONLIB_TEST_MIRROR'] = MIRROR if '://' in MIRROR else os.path.abspath(MIRROR)
-for name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS'): os.environ[name] = '1'  # tests run two at a time
+os.environ.update(LESSONLIB_DATA='practice', LESSONLIB_HOME=str(ROOT/'_build'/'home'),
+                  MPLBACKEND='Agg')
+if MIRROR:
+    os.environ['LESSONLIB_TEST_MIRROR'] = MIRROR if '://' in MIRROR else os.path.abspath(MIRROR)
+# tests run two at a time
+for name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS'): os.environ[name] = '1'
 
 import pytest
 
@@ -37,11 +44,42 @@ def pytest_configure(config):
 
 def notebook_params():
     "One parameter a notebook, its name as id; all tests of one notebook go to the same worker."
-    return [pytest.param(path.stem, id=path.stem, marks=pytest.mark.xdist_group(path.stem)) for path in lessons(NBS)]
+    return [pytest.param(path.stem, id=path.stem, marks=pytest.mark.xdist_group(path.stem))
+            for path in lessons(NBS)]
 
 
 def pytest_generate_tests(metafunc):
-    if 'notebook_name' in metafunc.fixturenames: metafunc.parametrize('notebook_name', notebook_params())
+    if 'notebook_name' in metafunc.fixturenames:
+        metafunc.parametrize('notebook_name', notebook_params())
+
+
+# What takes long: training, running notebooks, a browser, other processes.
+LONG = re.compile(r'\.fit\w*\(|fine_tune|lr_find|_learner\(|run_notebook|run_lessons|executed'
+                  r'|subprocess|running_lab|browser_page|needs_chromium|Popen')
+
+
+def pytest_collection_modifyitems(items):
+    "`-m quick`: the tests in whose text, fixtures and helpers nothing takes long."
+    for item in items:
+        if not LONG.search(text_of(item)): item.add_marker('quick')
+
+
+def text_of(item):
+    "The source of a test, of its fixtures, and of the functions of its file that they call."
+    fixtures = item._fixtureinfo.name2fixturedefs.values()
+    todo = [item.function, *(fixture.func for several in fixtures for fixture in several)]
+    seen, parts = set(), []
+    while todo:
+        function = inspect.unwrap(todo.pop())
+        if function in seen or not hasattr(function, '__code__'): continue
+        seen.add(function)
+        try: parts.append(inspect.getsource(function))
+        except OSError: continue
+        for name in function.__code__.co_names:
+            called = function.__globals__.get(name)
+            if inspect.isfunction(called) and called.__module__ == function.__module__:
+                todo.append(called)
+    return '\n'.join(parts)
 
 
 def run_once(name):
@@ -64,7 +102,8 @@ def root():
 
 def pytest_terminal_summary(terminalreporter):
     "Every notebook with its time and its slowest cell."
-    outcomes = [report for kind in ('passed', 'failed') for report in terminalreporter.stats.get(kind, [])]
+    outcomes = [report for kind in ('passed', 'failed')
+                for report in terminalreporter.stats.get(kind, [])]
     names = {report.nodeid.partition('[')[2].partition(']')[0].partition('@')[0]
              for report in outcomes if 'test_notebooks.py::test_notebook_runs[' in report.nodeid}
     copies = [EXECUTED/f'{path.stem}.ipynb' for path in lessons(NBS) if path.stem in names]
@@ -73,4 +112,5 @@ def pytest_terminal_summary(terminalreporter):
     terminalreporter.section('notebooks')
     kept = [copy.stem for copy in copies if copy.exists() and copy.stat().st_mtime < STARTED]
     terminalreporter.write_line(report_table(reports))
-    if kept: terminalreporter.write_line(f"unchanged since an earlier run, which is shown: {', '.join(kept)}")
+    if kept:
+        terminalreporter.write_line(f'unchanged since an earlier run: {", ".join(kept)}')

@@ -19,10 +19,11 @@ from lessonlib import augmentation as A
 from lessonlib.augmentation import (Augment, Brightness, Contrast, Dihedral, Flip, Normalize,
                                     RandomResizedCrop, RandomResizedCropGPU, Rotate, Warp, Zoom,
                                     aug_transforms, imagenet_stats)
+from lessonlib.checkpoint import from_recipe
 from lessonlib.core import get_rng_state, set_seed
-from lessonlib.data_block import BlockDataLoaders, CategoryBlock, DataBlock, ImageBlock
+from lessonlib.data_block import CategoryBlock, DataBlock, ImageBlock
 from lessonlib.items import IndexSplitter, get_image_files
-from lessonlib.images import Resize, Transform, from_recipe
+from lessonlib.images import Resize, Transform
 
 seeds = st.integers(0, 10_000)
 sides = st.integers(17, 70)
@@ -52,7 +53,7 @@ def inner(x, margin=3): return plain(x)[..., margin:-margin, margin:-margin]
 @pytest.mark.parametrize('size', [(64, 64), (48, 81)])
 def test_rotation_is_torchvisions(degrees, size):
     x = smooth(2, height=size[0], width=size[1])
-    ours = A.resample(x, A.rotation(torch.tensor([float(degrees)])).repeat(2, 1, 1), size, pad_mode='zeros')
+    ours = A.resample(x, A._rotation(torch.tensor([float(degrees)])).repeat(2, 1, 1), size, pad_mode='zeros')
     theirs = V.rotate(x, degrees, interpolation=V.InterpolationMode.BILINEAR)
     away = V.rotate(torch.ones_like(x), degrees, interpolation=V.InterpolationMode.BILINEAR) > .99  # not at the edge
     assert away.float().mean() > .3
@@ -69,7 +70,7 @@ def test_tilt_is_torchvisions_perspective(axis):
     "The four corners say what tilt looks at; torchvision solves for the matrix"
     t, x = .3, smooth(1, height=60, width=60)
     half = torch.tensor([30., 30, 1]).double()
-    ours = A.resample(x, A.tilt(torch.tensor([t]), axis) * half[:, None] / half, (60, 60), pad_mode='zeros')
+    ours = A.resample(x, A._tilt(torch.tensor([t]), axis) * half[:, None] / half, (60, 60), pad_mode='zeros')
     corners = np.array([[-1., -1], [1, -1], [1, 1], [-1, 1]])
     seen = corners.copy()
     seen[:, 1 - axis] *= 1 - t * corners[:, axis]
@@ -106,14 +107,14 @@ def test_light_against_torchvisions():
     mean grey; here the log-odds are shifted, or multiplied, so middle grey is the fixed point and nothing is clipped."""
     x = torch.linspace(.02, .98, 49).view(1, 1, 7, 7).expand(-1, 3, -1, -1).contiguous()
     one, zero = torch.ones(1), torch.zeros(1)
-    brighter, harder = A.relight(x.clone(), one, one * .8), A.relight(x.clone(), one * 1.5, zero)
+    brighter, harder = A._relight(x.clone(), one, one * .8), A._relight(x.clone(), one * 1.5, zero)
     assert ((brighter - x > 0) == (V.adjust_brightness(x, 1.3) - x > 0)).all() and brighter.max() < 1
     theirs = V.adjust_contrast(x, 1.5) - x
     clear = (x - .5).abs() > .05
     assert ((harder - x > 0) == (theirs > 0))[clear].all()
     near = (x - .5).abs() < .06  # near the middle, both are multiplication
     torch.testing.assert_close(harder[near] - .5, (x[near] - .5) * 1.5, atol=2e-3, rtol=0)
-    assert A.relight(torch.full((1, 1, 1, 1), .5), one * 3, zero).item() == pytest.approx(.5)
+    assert A._relight(torch.full((1, 1, 1, 1), .5), one * 3, zero).item() == pytest.approx(.5)
 
 
 def test_normalize_is_torchvisions():
@@ -272,10 +273,10 @@ def test_a_picture_does_not_depend_on_its_batch(side, monkeypatch):
     set_seed(0)
     drawn = tfm.draw(6, (side, side))
     size = tfm.size
-    together = plain(tfm.pictures(x, *drawn, size))
-    alone = torch.cat([plain(tfm.pictures(x[i:i + 1], *(d[i:i + 1] for d in drawn), size)) for i in range(6)])
+    together = plain(tfm._pictures(x, *drawn, size))
+    alone = torch.cat([plain(tfm._pictures(x[i:i + 1], *(d[i:i + 1] for d in drawn), size)) for i in range(6)])
     monkeypatch.setattr(torch, 'get_num_threads', lambda: 4)
-    in_fours = plain(tfm.pictures(x, *drawn, size))
+    in_fours = plain(tfm._pictures(x, *drawn, size))
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
     torch.testing.assert_close(together, in_fours, atol=1e-5, rtol=0)
 
@@ -403,9 +404,9 @@ def test_bytes_and_floats_give_the_same():
 
 def test_light_leaves_the_alpha_channel_and_black_and_white():
     x = smooth(2, 4)
-    lit = A.relight(x.clone(), torch.full((2,), 1.3), torch.full((2,), -.5))
+    lit = A._relight(x.clone(), torch.full((2,), 1.3), torch.full((2,), -.5))
     assert torch.equal(lit[:, 3], x[:, 3]) and not torch.equal(lit[:, :3], x[:, :3])
-    ends = A.relight(torch.tensor([0., 1, 1.0000002, -1e-7]).view(1, 1, 2, 2), torch.tensor([.7]), torch.tensor([.4]))
+    ends = A._relight(torch.tensor([0., 1, 1.0000002, -1e-7]).view(1, 1, 2, 2), torch.tensor([.7]), torch.tensor([.4]))
     assert ends.flatten().tolist() == [0, 1, 1, 0]
 
 
@@ -552,7 +553,7 @@ def test_through_a_data_block(folder):
     assert torch.equal(first, second) and first.shape == (5, 3, 32, 40)
     whole = torch.cat([x for x, y in dls.train] + [first])
     assert whole.mean().abs() < .5 and .6 < whole.std() < 1.5
-    again = BlockDataLoaders.from_recipe(dls.recipe())
+    again = from_recipe(dls.recipe())
     files = get_image_files(folder)
     torch.testing.assert_close(again.prepare(files[0])[0], dls.prepare(files[0])[0])
 
@@ -600,8 +601,7 @@ def test_torchvision_transforms_work_beside(folder):
 def test_random_boxes_of_items_stay_inside_and_keep_their_scale(seed, size, min_scale):
     set_seed(seed)
     tfm = RandomResizedCrop(size, min_scale, ratio=(3/4, 4/3))
-    tfm.cut = torch.rand(1, 4, dtype=torch.float64)
-    (left, top, right, low), inner_box = tfm.plan((90, 70))
+    (left, top, right, low), inner_box = tfm.plan((90, 70), tuple(torch.rand(4).tolist()))
     assert 0 <= left < right <= 70 and 0 <= top < low <= 90 and inner_box == (0, 0, size[1], size[0])
     most = min(90 / size[0], 70 / size[1])**2 * size[0] * size[1]
     assert (right - left) * (low - top) <= most * 1.0001
@@ -618,7 +618,7 @@ def test_items_and_their_masks_are_cropped_alike():
         assert new.size == (40, 40) and moved.shape == (40, 40)
         assert ((torch.from_numpy(np.array(new))[..., 0] > 128) == (moved == 1)).float().mean() > .93
         seen.add(new.tobytes())
-    assert len(seen) == 5 and tfm.cut is None
+    assert len(seen) == 5
     still, resized = tfm((photo, mask), False)[0], Resize(40)((photo, mask), False)[0]
     assert still.tobytes() == resized.tobytes()
 

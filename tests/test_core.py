@@ -1,4 +1,4 @@
-"""The workbench: randomness, devices, whole files, pictures, knobs and exercises."""
+"""The workbench: randomness, devices, pictures, knobs and exercises."""
 import os
 import random
 import subprocess
@@ -10,8 +10,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 
-from parts import Parts
-core = Parts('core', 'files')
+from lessonlib import core
 
 
 def draw():
@@ -53,16 +52,6 @@ def test_device_from_environment(monkeypatch):
     monkeypatch.setenv('LESSONLIB_DEVICE', 'meta')
     assert core.default_device().type == 'meta'
     assert core.to_device([torch.ones(1)])[0].device.type == 'meta'
-
-
-def test_atomic_path_keeps_the_old_file_and_leaves_nothing(tmp_path):
-    goal = tmp_path/'sub'/'weights.bin'
-    with core.atomic_path(goal) as partial: partial.write_bytes(b'old')
-    with pytest.raises(RuntimeError):
-        with core.atomic_path(goal) as partial:
-            partial.write_bytes(b'ne'); raise RuntimeError
-    assert goal.read_bytes() == b'old' and [p.name for p in goal.parent.iterdir()] == ['weights.bin']
-    assert goal.stat().st_mode & 0o777 == 0o666 & ~core._umask()
 
 
 @pytest.mark.parametrize('image, shape', [
@@ -129,8 +118,9 @@ def test_exercise_gives_the_next_hint_and_starts_again_when_right():
     for answer in (1, ..., 2):
         with pytest.raises(core.Unsolved) as caught: check(answer)
         said.append(str(caught.value))
-    assert said[0].startswith('Not yet: got 1') and said[0].endswith('Hint: one')
-    assert 'nothing here yet' in said[1] and said[1].endswith('Hint: two') and said[2].endswith('Hint: two')
+    assert said[0].startswith('Not yet: got 1') and said[0].endswith('Hint (1 of 2): one')
+    assert said[1] == 'Nothing here yet: replace the ... with your answer'
+    assert said[2].endswith('Hint (2 of 2): two')
     check(3)
     with pytest.raises(core.Unsolved, match='one'): check(1)
 
@@ -147,3 +137,27 @@ def test_import_is_light():
             "print([m for m in ('matplotlib', 'pandas', 'torchvision', 'ipywidgets', 'IPython', 'sklearn') if m in sys.modules])")
     out = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, env={**os.environ})
     assert out.stdout.strip() == '[]', out.stdout + out.stderr
+
+
+def test_a_film_plays_without_a_network(monkeypatch):
+    "Every picture is there and described; the first one is shown before any script has run"
+    import matplotlib
+    matplotlib.use('agg')
+    import matplotlib.pyplot as plt
+    shown = []
+    monkeypatch.setattr(core, '_show_html', shown.append)
+    figure, ax = plt.subplots(figsize=(1, 1), layout='constrained')
+    core.show_animation(figure, lambda frame: ax.set_title(str(frame)), frames=3, title='counting')
+    page, = shown
+    assert page.count('data:image/webp') == 3 + 1 and 'http' not in page and not plt.get_fignums()
+    assert 'alt="counting (picture 1 of 3)" src="data:image/webp' in page
+    assert '<button type="button" aria-label="play or pause">' in page and 'setInterval(step, 120)' in page
+
+
+def test_prediction_outside_a_notebook_asks_nobody():
+    with core.predict_first('Heads or tails?', 'heads', 'tails') as guess: guess.answer('tails', 'Chance.')
+    assert guess.result == 'tails' and guess.kept is None
+    with pytest.raises(RuntimeError, match='nobody said'):
+        with core.predict_first('Heads or tails?', 'heads', 'tails'): pass
+    with pytest.raises(ZeroDivisionError):
+        with core.predict_first('Heads or tails?', 'heads', 'tails'): 1 / 0

@@ -1,8 +1,6 @@
-"The course's own tools: running notebooks, the cache, the student edition, a learner's work, the command, the wheel."
+"What notebooks say about themselves, running them, trials of their exercises, the cache."
 import json
 import os
-import re
-import shutil
 import subprocess
 import sys
 import time
@@ -10,62 +8,89 @@ from pathlib import Path
 
 import pytest
 
-from parts import Parts
-course = Parts('course', 'command')
-from lessonlib.course import (CourseError, describe_error, executed, exercises, figure_alt,
-                              find_lesson, lessons, module_names, notebook_key, read_notebook,
-                              read_report, replace_solution, run_notebook)
-from lessonlib.command import (lab_command, main, run_lessons, student_edition, work_digest,
-                               write_lessons)
+from helpers.notebooks import ANSWER, CHECK, edit, notebook
+from lessonlib import course
+from lessonlib.course import (about, course_map, CourseError, describe_error, executed, exercises,
+                              figure_alt, find_lesson, lessons, module_names, modules_used,
+                              notebook_key, read_notebook, read_report, run_notebook, staircase)
+from lessonlib.command import student_edition
 
 ROOT = Path(__file__).resolve().parent.parent
 
-ANSWER = '''def half(number):
-    ### BEGIN SOLUTION
-    return number / 2
-    ### END SOLUTION'''
-CHECK = '''@exercise('what is half of four?')
-def check_half(half):
-    "half halves"
-    assert half(4.) == 2, f'half(4.) gave {half(4.)}, expected 2'
-check_half(half)'''
+# ---- what a notebook says about itself
+
+def front(track='lesson', star=False, sentence='You will be able to count: to ten.'):
+    return (f'# Counting\n\n> {sentence}\n\n- track: {track}\n' + '- star: true\n' * star
+            + '\n> **Before you start.** Half a minute on two cores.')
 
 
-def notebook(path, *sources):
-    "Write a notebook with these cells; a source that starts with `# ` becomes markdown."
-    cells = []
-    for index, source in enumerate(sources):
-        cell = dict(id=f'c{index}', metadata={}, source=source.splitlines(keepends=True))
-        if source.startswith('# '): cells.append(dict(cell, cell_type='markdown'))
-        else: cells.append(dict(cell, cell_type='code', outputs=[], execution_count=None))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(dict(cells=cells, metadata={}, nbformat=4, nbformat_minor=5)))
-    return path
+@pytest.fixture
+def four(tmp_path):
+    "A course of an index, two lessons, a workshop notebook and an appendix"
+    for name, text in {'index': '# Home', '01_tools': front('workshop'), '02_two': front(),
+                       '10_ten': front(star=True), '03_end': front('appendix')}.items():
+        module = name.partition('_')[2]
+        more = [f'#| default_exp {module}'] if module else []
+        notebook(tmp_path/f'{name}.ipynb', text, *more)
+    return tmp_path
 
 
-def edit(path, old, new):
-    "Change a notebook's text on disk, as a learner or an author does."
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new))
+def test_front_matter_is_read_in_one_place(four):
+    entry = about(four/'10_ten.ipynb')
+    assert (entry.title, entry.track, entry.star) == ('Counting', 'lesson', True)
+    assert (entry.time, entry.module) == ('half a minute', 'ten')
+    assert entry.sentence == 'You will be able to count: to ten.'
+    nothing = about(notebook(four/'20_x.ipynb', 'x = 1'))
+    assert (nothing.title, nothing.track, nothing.star, nothing.module) == ('', 'lesson', False, '')
+
+
+def test_two_orders(four):
+    "One reads the lessons first; they are built by number."
+    names = [path.stem for path in lessons(four)]
+    assert names == ['index', '02_two', '10_ten', '01_tools', '03_end']
+    built = [path.stem for path in staircase(four)]
+    assert built == ['index', '01_tools', '02_two', '03_end', '10_ten']
+    assert list(module_names(four).values()) == ['tools', 'two', 'end', 'ten']
+
+
+def test_the_map_shows_the_course_and_folds_the_rest(four):
+    open_table, folded = course_map(four).split('<details>', 1)
+    assert '02 · [Counting](02_two.ipynb) | Count | half a minute | `two` |' in open_table
+    assert '[Counting](10_ten.ipynb) ★' in open_table and '★' not in folded
+    assert folded.index('01_tools') < folded.index('</details>') < folded.index('03_end')
+
+
+def test_a_file_is_that_very_file(four, monkeypatch):
+    mine = notebook(four/'students'/'anna'/'02_two.ipynb', '# Mine')
+    assert find_lesson(str(mine), four) == mine
+    monkeypatch.chdir(mine.parent)
+    assert find_lesson('02_two.ipynb', four).resolve() == mine
+    assert find_lesson('02_two', four) == find_lesson('two', four) == four/'02_two.ipynb'
+    for name in ('students/anna/03_end.ipynb', '03_end.ipynb'):
+        with pytest.raises(CourseError, match='there is no file'): find_lesson(name, four)
 
 
 # ---- running
 
 def test_a_failing_cell_is_told_with_number_source_and_traceback(tmp_path):
-    path = notebook(tmp_path/'00_x.ipynb', '# Title', 'x = 1', 'def f(): return x / 0\nf()', 'print("never")')
+    path = notebook(tmp_path/'00_x.ipynb', '# Title', 'x = 1', 'def f(): return x / 0\nf()',
+                    'print("never")')
     report = run_notebook(path, out=tmp_path/'out.ipynb')
-    assert not report.ok and report.error['index'] == 2 and report.error['name'] == 'ZeroDivisionError'
-    told = describe_error(report)
-    assert 'cell 3 of 4' in told and 'return x / 0' in told and 'division by zero' in told and '\x1b' not in told
+    assert not report.ok
+    assert (report.error['index'], report.error['name']) == (2, 'ZeroDivisionError')
+    message = describe_error(report)
+    for words in ('cell 3 of 4', 'return x / 0', 'division by zero'): assert words in message
+    assert '\x1b' not in message
     cells = read_notebook(tmp_path/'out.ipynb')['cells']
     assert cells[2]['outputs'][0]['output_type'] == 'error' and cells[3]['outputs'] == []
     assert read_notebook(path)['cells'][2]['outputs'] == []  # the source is as it was
 
 
 def test_a_kernel_is_fresh_and_is_this_python(tmp_path):
-    "Own process, own name space, this interpreter, this lessonlib, on paper, in the notebook's folder."
-    path = notebook(tmp_path/'00_x.ipynb', 'import os, sys, lessonlib\nassert "planted" not in globals()\nplanted = 1',
+    """Own process, own name space, this interpreter, this lessonlib, on paper, in the notebook's
+    folder."""
+    path = notebook(tmp_path/'00_x.ipynb', 'import os, sys, lessonlib',
+                    'assert "planted" not in globals()\nplanted = 1',
                     f'assert sys.executable == {sys.executable!r}',
                     f'assert lessonlib.__file__ == {str(ROOT/"lessonlib"/"__init__.py")!r}',
                     'assert os.environ["LESSONLIB_PAPER"] == "1"',
@@ -80,18 +105,20 @@ def test_a_kernel_that_dies_and_a_cell_that_hangs_are_told(tmp_path):
     dies = run_notebook(notebook(tmp_path/'00_dies.ipynb', 'import os\nos._exit(1)'))
     assert dies.error['name'] == 'DeadKernelError' and dies.error['index'] == 0
     start = time.perf_counter()
-    hangs = run_notebook(notebook(tmp_path/'00_hangs.ipynb', 'import time\ntime.sleep(100)'), timeout=1)
+    hangs = run_notebook(notebook(tmp_path/'00_hangs.ipynb', 'import time\ntime.sleep(100)'),
+                         timeout=1)
     assert hangs.error['name'] == 'CellTimeoutError' and time.perf_counter() - start < 60
 
 
 def test_every_kind_of_figure_has_alt_text(tmp_path):
-    draw = 'import matplotlib.pyplot as plt\nfigure, axes = plt.subplots(1, 2)\nfigure.suptitle("Both")\n'
+    draw = ('import matplotlib.pyplot as plt\nfigure, axes = plt.subplots(1, 2)\n'
+            'figure.suptitle("Both")\n')
     path = notebook(tmp_path/'00_x.ipynb', draw + 'axes[0].set_title("First")', draw + 'plt.show()',
                     'from IPython.display import display\ndisplay(figure)', 'plt.plot([1]);')
     assert run_notebook(path, out=tmp_path/'out.ipynb').ok
     cells = read_notebook(tmp_path/'out.ipynb')['cells']
-    alts = [[output['metadata'].get('alt') for output in cell['outputs'] if 'image/png' in output.get('data', {})]
-            for cell in cells]
+    alts = [[output['metadata'].get('alt') for output in cell['outputs']
+             if 'image/png' in output.get('data', {})] for cell in cells]
     assert alts == [['Both; First'], ['Both'], ['Both'], [None]]
 
 
@@ -100,7 +127,8 @@ def test_figure_alt_is_short_enough_to_listen_to():
     matplotlib.use('Agg')
     from matplotlib.figure import Figure
     figure = Figure()
-    for number, ax in enumerate(figure.subplots(10, 10).flat): ax.set_title(f'the picture with the number {number}')
+    for number, ax in enumerate(figure.subplots(10, 10).flat):
+        ax.set_title(f'the picture with the number {number}')
     assert 100 < len(figure_alt(figure)) <= 300
 
 
@@ -108,16 +136,34 @@ def test_figure_alt_is_short_enough_to_listen_to():
 
 def trial(tmp_path, answer, check, wrong):
     start = 'from lessonlib.core import exercise'
-    report = run_notebook(notebook(tmp_path/'00_x.ipynb', start, answer, check), wrong_answers=dict(check_half=wrong))
+    report = run_notebook(notebook(tmp_path/'00_x.ipynb', start, answer, check),
+                          wrong_answers=dict(check_half=wrong))
     assert report.ok, describe_error(report)
     return report.exercises[0]
 
 
 def test_trials_tell_right_from_wrong(tmp_path):
-    told = trial(tmp_path, ANSWER, CHECK, ['return number', 'return nmber / 2', 'return number * .5', 'return ('])
-    assert (told['solution'], told['empty']) == ('accepted', 'refused')
-    assert told['wrong'][0] == 'refused' and told['wrong'][2] == 'accepted'
-    assert told['wrong'][1].startswith('broken') and told['wrong'][3].startswith('broken')
+    entry = trial(tmp_path, ANSWER, CHECK,
+                  ['return number', 'return nmber / 2', 'return number * .5', 'return ('])
+    assert (entry['solution'], entry['empty']) == ('accepted', 'refused')
+    assert entry['wrong'][0] == 'refused' and entry['wrong'][2] == 'accepted'
+    assert entry['wrong'][1].startswith('broken') and entry['wrong'][3].startswith('broken')
+
+
+def test_a_trial_notes_which_hint_came(tmp_path):
+    """The empty answer gets none; wrong answers in a row get one after the other, then the last
+    again."""
+    check = CHECK.replace("'what is half of four?'", "'a nudge', 'more', 'almost the answer'")
+    entry = trial(tmp_path, ANSWER, check, ['return number'] * 4)
+    assert entry['wrong'] == ['refused'] * 4 and entry['hints'] == [0, 1, 2, 2]
+
+
+def test_half_a_solution_never_reaches_a_learner(tmp_path):
+    for lost in ('    ### END SOLUTION', '    ### BEGIN SOLUTION\n'):
+        path = notebook(tmp_path/'00_x.ipynb', '# Title', ANSWER.replace(lost, ''), CHECK)
+        for use in (exercises, student_edition):
+            with pytest.raises(CourseError, match='cell 2: a solution needs a BEGIN and an END'):
+                use(path)
 
 
 def test_a_check_that_accepts_everything_is_seen(tmp_path):
@@ -143,7 +189,8 @@ def small_course(tmp_path):
     return notebook(tmp_path/'nbs'/'00_x.ipynb', '# Title', 'from lessonlib.two import x'), package
 
 
-@pytest.mark.parametrize('what', ['code', 'prose', 'imported', 'imported by imported', 'wrong answers', 'data',
+@pytest.mark.parametrize('what', ['code', 'prose', 'imported', 'imported by imported',
+                                  'wrong answers', 'data',
                                   'mirror', 'device', 'version'])
 def test_key_changes_with_everything_a_copy_is_made_from(small_course, monkeypatch, what):
     path, package = small_course
@@ -162,9 +209,12 @@ def test_key_changes_with_everything_a_copy_is_made_from(small_course, monkeypat
     assert notebook_key(path, wrong, package) != before
 
 
-@pytest.mark.parametrize('line', ['from lessonlib.one import x', 'import lessonlib.one', 'from lessonlib import one',
-                                  'from lessonlib import (two,\n    one)', '    import lessonlib.one as o',
-                                  'run(["-c", "from lessonlib.one import x"])', 'import lessonlib\nlessonlib.one.x'])
+@pytest.mark.parametrize('line', ['from lessonlib.one import x', 'import lessonlib.one',
+                                  'from lessonlib import one',
+                                  'from lessonlib import (two,\n    one)',
+                                  '    import lessonlib.one as o',
+                                  'run(["-c", "from lessonlib.one import x"])',
+                                  'import lessonlib\nlessonlib.one.x'])
 def test_key_sees_every_way_to_use_a_module(small_course, line):
     path, package = small_course
     notebook(path, line)
@@ -184,6 +234,19 @@ def test_key_leaves_alone_what_cannot_matter(small_course):
     assert notebook_key(path, '', package) == before
 
 
+def test_key_sees_a_method_that_a_later_module_adds(tmp_path):
+    "The Learner finds it by a table; no text imports the module."
+    package = tmp_path/'package'
+    package.mkdir()
+    late = "methods = {'tta': 'more', 'other': 'far'}\ncallbacks = ['bar']"
+    for name, text in dict(learner='from . import _late', _late=late, more='x = 1', far='x = 1',
+                           bar='x = 1').items():
+        (package/f'{name}.py').write_text(text)
+    used = modules_used('from lessonlib.learner import Learner\nlearn.tta()', package)
+    assert set(used) == {'learner', '_late', 'more', 'bar'}
+    assert set(modules_used('learn.tta()', package)) == set()
+
+
 def test_a_notebook_that_reads_the_others_depends_on_them(tmp_path):
     reader = notebook(tmp_path/'22_x.ipynb', 'from lessonlib.course import lessons')
     other = notebook(tmp_path/'00_x.ipynb', '# Title')
@@ -193,7 +256,8 @@ def test_a_notebook_that_reads_the_others_depends_on_them(tmp_path):
 
 
 def test_a_copy_is_used_again_only_if_nothing_changed(tmp_path):
-    path, cache = notebook(tmp_path/'nbs'/'00_x.ipynb', 'answer = 6 * 7\nanswer'), tmp_path/'executed'
+    path, cache = notebook(tmp_path/'nbs'/'00_x.ipynb',
+                           'answer = 6 * 7\nanswer'), tmp_path/'executed'
     first = executed(path, cache)
     stamp, key = first.stat().st_mtime_ns, read_report(first).key
     assert executed(path, cache).stat().st_mtime_ns == stamp
@@ -207,7 +271,8 @@ def test_a_copy_is_used_again_only_if_nothing_changed(tmp_path):
 def test_a_copy_that_failed_is_run_again(tmp_path):
     "Unless one asks to keep it, as the tests of one session do."
     flag = tmp_path/'flag'
-    path, cache = notebook(tmp_path/'nbs'/'00_x.ipynb', f'open({str(flag)!r}).close()'), tmp_path/'executed'
+    path, cache = notebook(tmp_path/'nbs'/'00_x.ipynb',
+                           f'open({str(flag)!r}).close()'), tmp_path/'executed'
     assert not read_report(executed(path, cache)).ok
     flag.touch()
     assert not read_report(executed(path, cache, keep_errors=True)).ok
@@ -216,7 +281,8 @@ def test_a_copy_that_failed_is_run_again(tmp_path):
 
 def test_a_notebook_edited_while_it_ran_is_run_again(tmp_path):
     path = tmp_path/'nbs'/'00_x.ipynb'
-    notebook(path, f'path = {str(path)!r}\ntext = open(path).read()\nopen(path, "w").write(text.replace("# 1", "# 2"))',
+    notebook(path, f'path = {str(path)!r}\ntext = open(path).read()\n'
+             'open(path, "w").write(text.replace("# 1", "# 2"))',
              'x = 1  # 1')
     copy = executed(path, tmp_path/'executed')
     assert read_report(copy).ok and read_report(copy).key == ''
@@ -227,278 +293,8 @@ def test_a_notebook_edited_while_it_ran_is_run_again(tmp_path):
 def test_two_that_ask_at_once_run_it_once(tmp_path):
     counted = tmp_path/'count'
     path = notebook(tmp_path/'nbs'/'00_x.ipynb', f'open({str(counted)!r}, "a").write("x")')
-    script = f'from lessonlib.course import executed; executed({str(path)!r}, {str(tmp_path/"executed")!r})'
+    script = ('from lessonlib.course import executed; '
+              f'executed({str(path)!r}, {str(tmp_path/"executed")!r})')
     both = [subprocess.Popen([sys.executable, '-c', script]) for _ in range(2)]
     assert [process.wait() for process in both] == [0, 0]
     assert counted.read_text() == 'x'
-
-
-# ---- the student edition
-
-@pytest.mark.parametrize('path', lessons(ROOT/'nbs'), ids=lambda path: path.stem)
-def test_student_edition_of_every_lesson(path):
-    "No solution, no outputs, nothing that only builds; what is left is a notebook whose answer cells are Python."
-    import ast
-    import nbformat
-    book, original = student_edition(path), read_notebook(path)
-    nbformat.validate(book)
-    found = exercises(original)
-    text = '\n'.join(cell['source'] for cell in book['cells'] if cell['cell_type'] == 'code')
-    for exercise in found:
-        answer = original['cells'][exercise['answer']]['source']
-        assert answer not in text and replace_solution(answer) in text
-        ast.parse(replace_solution(answer))
-        check = next(cell for cell in book['cells'] if f'def {exercise["check"]}(' in cell['source'])
-        assert check['metadata']['jupyter']['source_hidden'] and 'raises-exception' in check['metadata']['tags']
-    assert not re.search(r'^[ \t]*### (BEGIN|END) SOLUTION', text, re.M)
-    assert not re.search(r'^#\| default_exp', text, re.M)
-    assert all(not cell.get('outputs') for cell in book['cells'])
-    assert read_notebook(path) == original
-
-
-def test_run_all_goes_on_past_an_unsolved_exercise(tmp_path):
-    "The student edition runs to its end, the check says what is missing."
-    author = notebook(tmp_path/'00_x.ipynb', '#| default_exp x', 'from lessonlib.core import exercise', ANSWER, CHECK,
-                      '#| eval: false\n1 / 0', 'done = True')
-    (tmp_path/'mine.ipynb').write_text(json.dumps(student_edition(author)))
-    report = run_notebook(tmp_path/'mine.ipynb', out=tmp_path/'out.ipynb')
-    assert report.ok, describe_error(report)
-    cells = read_notebook(tmp_path/'out.ipynb')['cells']
-    assert cells[2]['outputs'][0]['ename'] == 'Unsolved' and cells[-1]['execution_count']
-
-
-def test_hidden_cells_stay_only_if_they_are_needed(tmp_path):
-    book = student_edition(notebook(tmp_path/'x.ipynb', '#| hide\nneeded = 1', '#| hide\nunneeded = 1', 'needed + 1'))
-    assert [cell['source'] for cell in book['cells']] == ['#| hide\nneeded = 1', 'needed + 1']
-
-
-# ---- a learner's work
-
-@pytest.fixture
-def class_room(tmp_path):
-    "An author's folder with two lessons, and a learner's folder made from it."
-    authors, mine = tmp_path/'authors', tmp_path/'mine'
-    for name in ('01_one', '02_two'): notebook(authors/f'{name}.ipynb', '# Draft', ANSWER, CHECK)
-    assert write_lessons(mine, authors) == {'01_one': 'new', '02_two': 'new'}
-    return authors, mine
-
-
-def test_work_is_never_overwritten(class_room):
-    authors, mine = class_room
-    edit(mine/'02_two.ipynb', '...', 'return number * .5')
-    before = (mine/'02_two.ipynb').read_bytes()
-    assert write_lessons(mine, authors) == {'01_one': 'same', '02_two': 'yours'}
-    for name in ('01_one', '02_two'): edit(authors/f'{name}.ipynb', 'Draft', 'Better')
-    assert write_lessons(mine, authors) == {'01_one': 'updated', '02_two': 'kept'}
-    assert (mine/'02_two.ipynb').read_bytes() == before and 'Better' in (mine/'01_one.ipynb').read_text()
-    (mine/'02_two.ipynb').rename(mine/'old.ipynb')
-    assert write_lessons(mine, authors) == {'01_one': 'same', '02_two': 'new'}
-    assert (mine/'old.ipynb').read_bytes() == before
-
-
-@pytest.mark.parametrize('damage', ['manifest gone', 'manifest broken', 'manifest of another kind', 'outputs', 'not json',
-                                    'empty', 'their own file'])
-def test_when_in_doubt_a_file_is_kept(class_room, damage):
-    authors, mine = class_room
-    target = mine/'01_one.ipynb'
-    if damage == 'manifest gone': (mine/'.lessonlib.json').unlink()
-    if damage == 'manifest broken': (mine/'.lessonlib.json').write_text('{"writ')
-    if damage == 'manifest of another kind': (mine/'.lessonlib.json').write_text('[1]')
-    if damage == 'outputs':
-        book = json.loads(target.read_text())
-        book['cells'][1]['outputs'] = [dict(output_type='stream', name='stdout', text='my result')]
-        target.write_text(json.dumps(book))
-    if damage == 'not json': target.write_text('my notes')
-    if damage == 'empty': target.write_text('')
-    if damage == 'their own file':
-        target = notebook(mine/'03_three.ipynb', 'my own')
-        notebook(authors/'03_three.ipynb', '# Three')
-    before = target.read_bytes()
-    edit(authors/'01_one.ipynb', 'Draft', 'Better')
-    assert write_lessons(mine, authors)[target.stem] == 'kept'
-    assert target.read_bytes() == before
-
-
-def test_opening_a_notebook_is_not_work(class_room):
-    "Jupyter writes the kernel's version into the metadata of a notebook that is only opened."
-    authors, mine = class_room
-    book = json.loads((mine/'01_one.ipynb').read_text())
-    book['metadata']['language_info'] = dict(name='python', version='3.12')
-    (mine/'01_one.ipynb').write_text(json.dumps(book, indent=1))
-    edit(authors/'01_one.ipynb', 'Draft', 'Better')
-    assert write_lessons(mine, authors)['01_one'] == 'updated'
-    assert work_digest(mine/'nothing.ipynb') is None
-
-
-# ---- the command
-
-def test_nearest_names():
-    assert find_lesson('sgd') == find_lesson('1') == find_lesson('01_sgd.ipynb') == ROOT/'nbs'/'01_sgd.ipynb'
-    with pytest.raises(CourseError, match='did you mean 01_sgd'): find_lesson('sdg')
-    with pytest.raises(CourseError, match='there are: .*00_core'): find_lesson('qqqqqq')
-
-
-def test_mistakes_end_with_one_line(capsys, tmp_path, monkeypatch):
-    monkeypatch.setenv('LESSONLIB_HOME', str(tmp_path/'home'))
-    (tmp_path/'file').touch()
-    for words, told in ((['run', 'lerner'], 'did you mean 11_learner'), (['lab', '98'], 'there is no lesson'),
-                        (['lab', '--no-open', '--folder', str(tmp_path/'file')], 'choose another'),
-                        (['data', 'get', 'mnist_sampel'], 'mnist_sample'), (['data', 'get'], 'which data'),
-                        (['data', 'mirror'], 'where to')):
-        assert main(words) == 2
-        said = capsys.readouterr().err
-        assert said.startswith('lessonlib: ') and told in said and 'Traceback' not in said
-
-
-def test_lab_writes_the_student_edition(tmp_path, capsys):
-    assert main(['lab', '--no-open', '--folder', str(tmp_path/'mine')]) == 0
-    count = len(lessons(ROOT/'nbs'))
-    assert f'{count} written' in capsys.readouterr().out
-    assert len(list((tmp_path/'mine').glob('*.ipynb'))) == count
-    assert main(['lab', '--no-open', '--folder', str(tmp_path/'mine')]) == 0
-    assert f'{count} up to date' in capsys.readouterr().out
-
-
-def test_lab_opens_jupyterlab_on_lesson_1_and_asks_nobody(tmp_path, monkeypatch):
-    "The options are ones that this JupyterLab knows, and switch news and updates off."
-    started = []
-    monkeypatch.setattr(course, '_start', lambda words, environment: started.append(words) or 0)
-    assert main(['lab', '--folder', str(tmp_path), '--no-browser', '--port', '9123']) == 0
-    words = started[0]
-    assert words == lab_command(tmp_path/'01_sgd.ipynb', browser=False, port=9123)
-    assert '--LabApp.default_url=/lab/tree/01_sgd.ipynb' in words and '--port=9123' in words
-    assert f'--ServerApp.root_dir={tmp_path}' in words
-    from jupyterlab.labapp import LabApp
-    app = LabApp()
-    app.parse_command_line([word for word in words[3:] if word.startswith('--LabApp')])
-    assert app.default_url == '/lab/tree/01_sgd.ipynb' and app.extension_manager == 'readonly'
-    assert app.news_url is None and app.check_for_updates_class.__name__ == 'NeverCheckForUpdate'
-
-
-def test_run_prints_a_table_and_fails_if_a_lesson_does(tmp_path, monkeypatch, capsys):
-    notebook(tmp_path/'nbs'/'00_good.ipynb', '1 + 1')
-    notebook(tmp_path/'nbs'/'01_bad.ipynb', '1 / 0')
-    monkeypatch.setattr(course, 'notebooks_folder', lambda: tmp_path/'nbs')
-    assert main(['run', 'good', '--out', str(tmp_path/'out')]) == 0
-    assert '00_good' in capsys.readouterr().out and (tmp_path/'out'/'00_good.ipynb').exists()
-    assert main(['run', '--jobs', '2']) == 1
-    said = capsys.readouterr().out
-    assert 'ZeroDivisionError' in said and '01_bad' in said and ' yes' in said and ' NO' in said
-    assert sorted(path.name for path in (tmp_path/'nbs').iterdir()) == ['00_good.ipynb', '01_bad.ipynb']
-
-
-def test_data_commands(tmp_path, monkeypatch, capsys):
-    "get, list, verify and mirror, with a mirror of one small archive that is made here."
-    import hashlib
-    import tarfile
-    (tmp_path/'mnist_tiny').mkdir()
-    (tmp_path/'mnist_tiny'/'labels.csv').write_text('name,label\n')
-    (tmp_path/'mirror').mkdir()
-    archive = tmp_path/'mirror'/'mnist_tiny.tgz'
-    with tarfile.open(archive, 'w:gz') as tar: tar.add(tmp_path/'mnist_tiny', 'mnist_tiny')
-    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
-    (tmp_path/'mirror'/'SHA256SUMS').write_text(f'{digest}  mnist_tiny.tgz\n')
-    monkeypatch.setenv('LESSONLIB_MIRROR', str(tmp_path/'mirror'))
-    monkeypatch.setenv('LESSONLIB_HOME', str(tmp_path/'home'))
-    assert main(['data', 'verify']) == 0 and 'nothing is in the cache' in capsys.readouterr().out
-    assert main(['data', 'list']) == 0
-    listed = capsys.readouterr().out.splitlines()
-    assert any(line.startswith('mnist_tiny ') and 'mirror' in line for line in listed)
-    for name in ('pets', 'ml_latest_small', 'adult_sample'):    # also the practice sets that later lessons bring
-        assert any(line.startswith(f'{name} ') and 'practice' in line for line in listed), name
-    assert main(['data', 'get', 'mnist_tiny']) == 0
-    folder = Path(capsys.readouterr().out.splitlines()[-1])
-    assert (folder/'labels.csv').exists() and tmp_path/'home' in folder.parents
-    assert main(['data', 'verify']) == 0
-    assert main(['data', 'mirror', str(tmp_path/'second'), 'mnist_tiny']) == 0
-    assert digest in (tmp_path/'second'/'SHA256SUMS').read_text()
-    (folder/'labels.csv').write_text('changed')
-    assert main(['data', 'verify', 'mnist_tiny']) == 1
-
-
-def test_doctor(capsys, monkeypatch, tmp_path):
-    assert main(['doctor']) == 0
-    said = capsys.readouterr().out
-    for word in ('Python', 'torch', 'cores', 'memory', 'device', 'cache', 'mirror', 'everything that lessons need'):
-        assert word in said
-    monkeypatch.setenv('LESSONLIB_MIRROR', str(tmp_path/'nowhere'))
-    find = course.util.find_spec
-    monkeypatch.setattr(course.util, 'find_spec', lambda name: None if name == 'sklearn' else find(name))
-    assert main(['doctor']) == 1
-    said = capsys.readouterr().out
-    assert 'pip install scikit-learn' in said and 'correct LESSONLIB_MIRROR' in said
-
-
-def test_help_is_quick():
-    "`lessonlib --help` imports neither torch nor Jupyter."
-    script = ('import sys\nfrom lessonlib.command import main\ntry: main(["--help"])\nexcept SystemExit: pass\n'
-              'print(sorted({"torch", "numpy", "nbclient", "jupyterlab", "matplotlib"} & set(sys.modules)))')
-    done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == '[]'
-    for word in ('lab', 'run', 'data', 'doctor'): assert word in done.stdout
-
-
-# ---- everything at once, and the wheel
-
-def test_all_has_every_public_name():
-    from importlib import import_module
-    everything = import_module('lessonlib.all')
-    for name in module_names(ROOT/'nbs').values():
-        if name != 'all': assert set(import_module(f'lessonlib.{name}').__all__) <= set(everything.__all__), name
-    assert all(hasattr(everything, name) for name in everything.__all__)
-
-
-@pytest.fixture(scope='module')
-def installed(tmp_path_factory):
-    "The wheel, built from a copy of the repository and installed into an empty folder."
-    folder = tmp_path_factory.mktemp('wheel')
-    source = folder/'source'
-    shutil.copytree(ROOT/'nbs', source/'nbs', ignore=shutil.ignore_patterns('.ipynb_checkpoints'))
-    shutil.copytree(ROOT/'lessonlib', source/'lessonlib', ignore=shutil.ignore_patterns('__pycache__'))
-    for name in ('settings.ini', 'setup.py', 'pyproject.toml', 'MANIFEST.in', 'LICENSE', 'README.md'):
-        if (ROOT/name).exists(): shutil.copy(ROOT/name, source)
-    build = [sys.executable, '-m', 'build', '--wheel', '--no-isolation', '--outdir', str(folder/'dist'), str(source)]
-    done = subprocess.run(build, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    wheel, = (folder/'dist').glob('*.whl')
-    install = [sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps', '--no-index', '--target',
-               str(folder/'site'), str(wheel)]
-    done = subprocess.run(install, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return folder/'site'
-
-
-@pytest.mark.xdist_group('wheel')
-def test_wheel_runs_a_lesson_without_the_repository(installed, tmp_path):
-    "The command of the installed wheel runs lesson 1 from its own copy and leaves nothing behind."
-    before = {path for path in installed.rglob('*') if '__pycache__' not in path.parts}
-    assert {path.name for path in (installed/'lessonlib'/'notebooks').glob('*.ipynb')} == {
-        path.name for path in (ROOT/'nbs').glob('*.ipynb')}
-    environment = {**os.environ, 'PYTHONPATH': str(installed)}
-    command = [sys.executable, str(installed/'bin'/'lessonlib')]
-    where = subprocess.run([sys.executable, '-c', 'import lessonlib.sgd as m; print(m.__file__)'], cwd=tmp_path,
-                           env=environment, capture_output=True, text=True, check=True)
-    assert Path(where.stdout.strip()) == installed/'lessonlib'/'sgd.py'
-    done = subprocess.run([*command, 'run', '01_sgd', '--out', str(tmp_path/'out')], cwd=tmp_path, env=environment,
-                          capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert '01_sgd' in done.stdout and ' yes' in done.stdout
-    text = (tmp_path/'out'/'01_sgd.ipynb').read_text()
-    assert read_report(tmp_path/'out'/'01_sgd.ipynb').ok and str(ROOT/'lessonlib') not in text
-    assert {path for path in installed.rglob('*') if '__pycache__' not in path.parts} == before
-
-
-@pytest.mark.xdist_group('wheel')
-def test_wheel_writes_the_student_edition(installed, tmp_path):
-    done = subprocess.run([sys.executable, str(installed/'bin'/'lessonlib'), 'lab', '--no-open'], cwd=tmp_path,
-                          env={**os.environ, 'PYTHONPATH': str(installed)}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path/'my_course'/'01_sgd.ipynb').exists() and 'BEGIN SOLUTION' not in (
-        tmp_path/'my_course'/'01_sgd.ipynb').read_text()
-
-
-def test_a_reader_that_leaves_early_is_no_error():
-    "As in `lessonlib data list | head -1`."
-    command = f'{sys.executable} -c "import sys; from lessonlib.command import main; sys.exit(main())" data list | head -1'
-    done = subprocess.run(['bash', '-c', f'set -o pipefail; {command}'], capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0 and done.stderr == '' and len(done.stdout.splitlines()) == 1

@@ -1,140 +1,38 @@
-"""Data faults: whatever goes wrong, either the whole data set is there or nothing of it, and one clear error."""
-import errno
+"Data faults: whatever goes wrong, the whole data set is there or nothing of it, and one clear error."
 import hashlib
-import io
-import json
-import multiprocessing
-import ntpath
 import os
-import posixpath
 import random
 import shutil
 import signal
 import socket
 import stat
 import subprocess
-import sys
 import tarfile
 import threading
 import time
-import zipfile
-from pathlib import Path, PurePosixPath, PureWindowsPath
-from urllib.error import HTTPError
+from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings, strategies as st
 
-sys.path.insert(0, str(Path(__file__).parent))
-from data_server import DataServer
-from parts import Parts
-datasets = Parts('files', 'datasets')
+from helpers.archives import (DEMO, FILES, GOOD, SHA, entry, folder_mirror, forks, home,  # noqa: F401
+                              in_child, left, no_network, nothing, shop, tar_bytes, tiny_disk,
+                              wait_for, whole, zip_bytes, zip_entry)
+from lessonlib import datasets, files
+from lessonlib.datasets import (DatasetUnavailable, URLs, course_data, fetch_file, find_url, list_data,
+                                mirror_data, practice_data, untar_data, verify_data)
 from lessonlib.files import (DamagedArchive, DatasetError, DiskFull, DownloadFailed, Fingerprint,
-                             UnknownDataset, UnsafeArchive, check_archive, data_home, download,
-                             extract_archive, file_lock, open_url, parse_sums, safe_name, sha256_of)
-from lessonlib.datasets import (DatasetUnavailable, URLs, course_data, data_urls, find_url,
-                                list_data, mirror_data, practice_data, untar_data, verify_data)
+                             UnknownDataset, UnsafeArchive, data_home, download, extract_archive,
+                             new_folder, parse_sums, sha256_of)
 from lessonlib.practice import PracticeSet, practice_sets
-from lessonlib.files import new_folder
-
-forks = pytest.mark.skipif('fork' not in multiprocessing.get_all_start_methods(), reason='needs os.fork')
-
-
-# ---- the material: one honest archive of incompressible files, a home, a server
-
-FILES = {f'{part}/{item}.bin': random.Random(f'{part}{item}').randbytes(6000)
-         for part in ('train', 'valid') for item in range(20)} | {'labels.csv': b'name,label\n' * 30}
-
-
-def tar_bytes(entries, mode='w:gz'):
-    "A tar archive of names and bytes, or of ready-made entries"
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode=mode) as archive:
-        for entry, contents in entries:
-            if isinstance(entry, str):
-                entry = tarfile.TarInfo(entry)
-                entry.size = len(contents)
-            archive.addfile(entry, io.BytesIO(contents) if contents is not None else None)
-    return buffer.getvalue()
-
-
-def zip_bytes(entries):
-    "A zip archive of names (or ZipInfos) and bytes"
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, 'w') as archive:
-        for name, contents in entries: archive.writestr(name, contents)
-    return buffer.getvalue()
-
-
-DEMO = tar_bytes([(f'demo/{name}', contents) for name, contents in FILES.items()])
-SHA = hashlib.sha256(DEMO).hexdigest()
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    "A cache of its own, no mirror, automatic mode, short pauses, and nothing remembered"
-    monkeypatch.setenv('LESSONLIB_HOME', str(tmp_path/'home'))
-    for name in ('LESSONLIB_MIRROR', 'LESSONLIB_DATA'): monkeypatch.delenv(name, raising=False)
-    monkeypatch.setitem(datasets.download_patience, 'wait', .01)
-    monkeypatch.setitem(datasets.download_patience, 'timeout', 5.)
-    datasets._no_answer.clear()
-    datasets._gave_up.clear()
-    return tmp_path/'home'
-
-
-@pytest.fixture
-def shop():
-    with DataServer() as server:
-        server.files['demo.tgz'] = DEMO
-        yield server
-
-
-def folder_mirror(folder, archives=None):
-    "A mirror folder"
-    folder.mkdir(parents=True, exist_ok=True)
-    archives = {'mnist_sample.tgz': DEMO} if archives is None else archives
-    for name, contents in archives.items(): (folder/name).write_bytes(contents)
-    (folder/'SHA256SUMS').write_text(''.join(f'{hashlib.sha256(contents).hexdigest()}  {name}\n'
-                                             for name, contents in archives.items()))
-    return folder
-
-
-def whole(folder, files=FILES):
-    "True if `folder` holds exactly these files"
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob('*')
-            if path.is_file()} == files
-
-
-def left(home, parts=False):
-    "Everything in the cache but locks and records; unfinished downloads only if asked for"
-    return sorted(path.relative_to(home).as_posix() for path in home.rglob('*')
-                  if not path.is_dir() and path.parent.name not in ('locks', 'records')
-                  and (parts or '.part' not in path.name))
-
-
-def nothing(home): return left(home, parts=True) == [] and not list((home/'data').glob('*/'))
-
-
-def in_child(work, *args):
-    "Run `work` in a process of its own, which ends with status 0 if `work` returns"
-    process = multiprocessing.get_context('fork').Process(target=work, args=args)
-    process.start()
-    return process
-
-
-def wait_for(condition, seconds=10):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, 'waited in vain'
-        time.sleep(.01)
 
 
 # ---- names
 
 def test_every_address_has_a_published_size_and_name():
-    urls = data_urls()
-    assert {datasets.archive_name(url) for url in urls.values()} == set(datasets._published)
+    urls = datasets._urls()
+    assert {datasets._archive_name(url) for url in urls.values()} == set(datasets._fingerprints)
     assert all(url.startswith('https://') for url in urls.values())
-    assert datasets.published(URLs.PETS).size == 811706944
+    assert datasets._fingerprints['oxford-iiit-pet.tgz'].size == 811706944
     for name in ('PETS', 'pets', 'oxford-iiit-pet', 'oxford-iiit-pet.tgz', URLs.PETS): assert find_url(name) == URLs.PETS
     for name, url in urls.items(): assert find_url(name) == url and find_url(name.lower()) == url
 
@@ -151,27 +49,6 @@ def test_unknown_name_suggests_the_nearest(wrong, right, home):
                                      'https://a.org/..', 'https://a.org/.tgz', 'file:///a/.zip', 'https://a.org/a\\b.tgz'])
 def test_only_web_and_file_addresses(address):
     with pytest.raises(DatasetError, match='expected http'): untar_data(address)
-
-
-# ---- downloads
-
-def test_download_says_how_far_it_is(shop, home, capsys):
-    body = random.Random(0).randbytes(12_000_000)
-    shop.files['large.bin'] = body
-    assert download(shop.address('large.bin'), home/'large.bin') == hashlib.sha256(body).hexdigest()
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 3 and all(line.startswith('large.bin: ') for line in lines)
-    assert lines[-1] == 'large.bin: 12.0 MB of 12.0 MB (100%)'
-    assert [path.name for path in home.iterdir()] == ['large.bin']
-
-
-def test_progress_is_a_bar_where_somebody_watches(shop, home, monkeypatch, capsys):
-    class Terminal(io.StringIO):
-        def isatty(self): return True
-    monkeypatch.setattr(sys, 'stderr', Terminal())
-    download(shop.address('demo.tgz'), home/'demo.tgz')
-    assert 'demo.tgz: 100%' in sys.stderr.getvalue()
-    assert capsys.readouterr().out == ''
 
 
 def test_untar_downloads_once(shop, home):
@@ -249,21 +126,6 @@ def test_a_changed_file_is_not_spliced_even_if_nobody_published_it(etags, shop, 
     assert [seen.status for seen in shop.log] == [200, 206, 200]
 
 
-def test_stopped_between_the_old_bytes_and_the_new_note(shop, home, monkeypatch):
-    "A new edition is about to begin: whenever we are stopped, old bytes never stand beside a new note"
-    shop.cuts = [150_000]
-    shop.files['demo.tgz'] = bytes(len(DEMO))
-    path = home/'archives'/'demo.tgz'
-    with pytest.raises(DownloadFailed): download(shop.address('demo.tgz'), path, attempts=1)
-    shop.files['demo.tgz'] = DEMO
-    def stop(facts): raise KeyboardInterrupt
-    with monkeypatch.context() as patch:
-        patch.setattr(datasets.json, 'dumps', stop)
-        with pytest.raises(KeyboardInterrupt): download(shop.address('demo.tgz'), path)
-    assert not Path(f'{path}.part').exists()
-    assert download(shop.address('demo.tgz'), path) == SHA
-
-
 def test_server_without_ranges_sends_it_all_again(shop, home):
     shop.ranges, shop.cuts = False, [100_000]
     assert whole(untar_data(shop.address('demo.tgz')))
@@ -301,7 +163,8 @@ def test_flipped_byte_in_an_archive_nobody_published(shop, home):
                                              (b'x' + DEMO[1:], 'begins with other bytes')])
 def test_wrong_published_fingerprint(contents, words, shop, home, monkeypatch):
     monkeypatch.setattr(URLs, 'DEMO', shop.address('demo.tgz'), raising=False)
-    monkeypatch.setitem(datasets._published, 'demo.tgz', (len(DEMO), hashlib.md5(DEMO[:2**20]).hexdigest()))
+    monkeypatch.setitem(datasets._fingerprints, 'demo.tgz',
+                        Fingerprint(len(DEMO), start_md5=hashlib.md5(DEMO[:2**20]).hexdigest()))
     shop.files['demo.tgz'] = contents
     with pytest.raises(DamagedArchive, match=words): untar_data('demo')
     assert nothing(home)
@@ -323,68 +186,6 @@ def test_busy_server_is_asked_again(shop, home):
     assert len(shop.log) == 4
 
 
-def test_complete_part_needs_no_bytes(shop, home):
-    path = home/'archives'/'demo.tgz'
-    shop.cuts = [len(DEMO) - 1]
-    with pytest.raises(DownloadFailed): download(shop.address('demo.tgz'), path, attempts=1)
-    with open(f'{path}.part', 'ab') as file: file.write(DEMO[-1:])
-    assert download(shop.address('demo.tgz'), path) == SHA
-    assert len(shop.log) == 1
-
-
-def test_part_longer_than_the_file_starts_anew(shop, home):
-    path = home/'archives'/'demo.tgz'
-    shop.cuts = [1000]
-    with pytest.raises(DownloadFailed): download(shop.address('demo.tgz'), path, attempts=1)
-    with open(f'{path}.part', 'ab') as file: file.write(bytes(len(DEMO)))
-    assert download(shop.address('demo.tgz'), path) == SHA
-    assert [seen.status for seen in shop.log] == [200, 416, 200]
-
-
-def test_silent_server(home):
-    with socket.create_server(('127.0.0.1', 0)) as silent:
-        url = f'http://127.0.0.1:{silent.getsockname()[1]}/demo.tgz'
-        with pytest.raises(DownloadFailed, match='timed out'): download(url, home/'demo.tgz', timeout=.2, attempts=2)
-    with pytest.raises(DownloadFailed, match='refused'): download(url, home/'demo.tgz', timeout=.2, attempts=2)
-    assert left(home, parts=True) == []
-
-
-def test_dripping_server_meets_the_deadline(shop, home):
-    shop.pause = .1
-    with pytest.raises(DownloadFailed, match='too long'):
-        download(shop.address('demo.tgz'), home/'demo.tgz', deadline=time.monotonic() + .3, attempts=1)
-
-
-@pytest.mark.parametrize('scheme', ['ftp://127.0.0.1/x', 'file:///etc/passwd'])
-def test_redirects_lead_to_the_web_only(scheme, shop, home):
-    shop.redirects = {'demo2.tgz': shop.address('demo.tgz'), 'away.tgz': scheme}
-    assert download(shop.address('demo2.tgz'), home/'demo2.tgz') == SHA
-    with pytest.raises(DownloadFailed, match='answered 302'): download(shop.address('away.tgz'), home/'away.tgz')
-    with pytest.raises(DatasetError, match='only http'): open_url(scheme)
-
-
-def test_redirect_keeps_the_range(shop, home):
-    shop.redirects = {'demo2.tgz': shop.address('demo.tgz')}
-    shop.cuts = [1000]
-    assert download(shop.address('demo2.tgz'), home/'demo2.tgz') == SHA
-    assert shop.asked('demo.tgz')[-1].range == 'bytes=1000-'
-
-
-# ---- unpacking
-
-def entry(name, kind, linkname='', mode=0o644):
-    item = tarfile.TarInfo(name)
-    item.type, item.linkname, item.mode = kind, linkname, mode
-    return item, None
-
-
-def zip_entry(name, kind):
-    item = zipfile.ZipInfo(name)
-    item.create_system, item.external_attr = 3, (kind | 0o644) << 16
-    return item
-
-
-GOOD = ('demo/good.txt', b'good')
 EVIL = {
     'climbs': tar_bytes([GOOD, ('../x', b'evil')]),
     'climbs later': tar_bytes([GOOD, ('demo/a/../../../x', b'evil')]),
@@ -413,11 +214,15 @@ EVIL = {
 }
 
 
+def test_an_old_python_unpacks_nothing(shop, home, monkeypatch):
+    monkeypatch.delattr(tarfile, 'data_filter')
+    with pytest.raises(DatasetError, match='needs Python 3.10.12'): untar_data(shop.address('demo.tgz'))
+    assert not list((home/'data').iterdir())
+
+
 @pytest.mark.parametrize('kind', EVIL)
-@pytest.mark.parametrize('data_filter', [True, False], ids=['with the filter', 'older Python'])
-def test_evil_archive_leaves_nothing(kind, data_filter, shop, home, monkeypatch):
-    if not data_filter: monkeypatch.delattr(tarfile, 'data_filter', raising=False)
-    if kind in ('bomb', 'many empty files'): monkeypatch.setattr(datasets.extract_archive, '__defaults__', (1_000_000,))
+def test_evil_archive_leaves_nothing(kind, shop, home, monkeypatch):
+    if kind in ('bomb', 'many empty files'): monkeypatch.setattr(extract_archive, '__defaults__', (1_000_000,))
     name = 'demo.zip' if kind.startswith('zip') else 'demo.tgz'
     shop.files[name] = EVIL[kind]
     Path('/tmp/lessonlib_evil_x').unlink(missing_ok=True)
@@ -433,120 +238,11 @@ def test_evil_archive_leaves_nothing(kind, data_filter, shop, home, monkeypatch)
     if kind != 'bomb': assert whole(untar_data(shop.address(name)), {'good.txt': b'good'})
 
 
-def test_links_inside_become_copies(tmp_path):
-    (tmp_path/'a.tgz').write_bytes(tar_bytes([
-        GOOD, entry('demo/soft', tarfile.SYMTYPE, './good.txt'), entry('demo/hard', tarfile.LNKTYPE, 'demo/good.txt'),
-        entry('demo/sub/up', tarfile.SYMTYPE, '../good.txt'), ('./demo/later', b'later')]))
-    extract_archive(tmp_path/'a.tgz', tmp_path/'a')
-    assert whole(tmp_path/'a', {'good.txt': b'good', 'soft': b'good', 'hard': b'good', 'sub/up': b'good', 'later': b'later'})
-    assert not any(path.is_symlink() for path in (tmp_path/'a').rglob('*'))
-    assert all(path.stat().st_nlink == 1 for path in (tmp_path/'a').rglob('*') if path.is_file())
-
-
-@pytest.mark.parametrize('name, contents', [
-    ('a.tgz', DEMO), ('a.tar', tar_bytes([(f'demo/{name}', data) for name, data in FILES.items()], 'w')),
-    ('a.tar.xz', tar_bytes([(f'./demo/{name}', data) for name, data in FILES.items()], 'w:xz')),
-    ('a.tar.bz2', tar_bytes(FILES.items(), 'w:bz2')), ('a.zip', zip_bytes((f'demo/{k}', v) for k, v in FILES.items())),
-    ('flat.zip', zip_bytes(FILES.items()))])
-def test_kinds_of_archives(name, contents, tmp_path):
-    (tmp_path/name).write_bytes(contents)
-    digests = extract_archive(tmp_path/name, tmp_path/'out')
-    assert whole(tmp_path/'out')
-    assert digests == {name: hashlib.sha256(data).hexdigest() for name, data in FILES.items()}
-
-
-@pytest.mark.parametrize('entries', [[('a', b'1'), ('a/b', b'2')], [('a/b', b'1'), ('a', b'2')], [('', b'1')], [('.', b'1')]])
-def test_entries_that_collide(entries, tmp_path):
-    (tmp_path/'a.tgz').write_bytes(tar_bytes(entries))
-    with pytest.raises((DamagedArchive, UnsafeArchive)): extract_archive(tmp_path/'a.tgz', tmp_path/'out')
-    assert [path.name for path in tmp_path.iterdir()] == ['a.tgz']
-
-
 @pytest.mark.parametrize('contents', [b'', b'hello', b'\x1f\x8b\x08garbage', b'PK\x03\x04garbage', bytes(5000)])
 def test_no_archive_at_all(contents, shop, home):
     shop.files['demo.tgz'] = contents
     with pytest.raises(DatasetError): untar_data(shop.address('demo.tgz'))
     assert nothing(home)
-
-
-def test_a_tar_that_ends_in_a_zip(tmp_path):
-    (tmp_path/'a.tar').write_bytes(tar_bytes([GOOD, ('demo/inner.zip', zip_bytes([('x', b'y')]))], 'w'))
-    extract_archive(tmp_path/'a.tar', tmp_path/'out')
-    assert sorted(path.name for path in (tmp_path/'out').iterdir()) == ['good.txt', 'inner.zip']
-
-
-def test_large_archives_are_unpacked_with_progress(tmp_path, capsys):
-    (tmp_path/'a.tar').write_bytes(tar_bytes([(f'demo/{n}', bytes(30_000_000)) for n in range(4)], 'w'))
-    extract_archive(tmp_path/'a.tar', tmp_path/'out')
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2 and all(line.startswith('unpacking a.tar: ') for line in lines)
-
-
-def test_encrypted_zip(tmp_path):
-    contents = bytearray(zip_bytes([GOOD]))
-    contents[6] |= 1                                                       # the local header's 'encrypted' flag
-    contents[contents.index(b'PK\x01\x02') + 8] |= 1
-    (tmp_path/'a.zip').write_bytes(contents)
-    with pytest.raises(DamagedArchive, match='password|encrypt'): extract_archive(tmp_path/'a.zip', tmp_path/'out')
-    assert not (tmp_path/'out').exists()
-
-
-# ---- the name check, on names nobody would think of
-
-parts = st.sampled_from(['..', '.', '', 'a', 'cat..1', 'C:', 'c:x', '~', '\\', '..\\', '\0', ' ', '...', '$HOME', 'ü', '\u2025', '%2e%2e'])
-nasty = st.builds(lambda lead, names, sep: lead + sep.join(names), st.sampled_from(['', '/', '//', './', '\\', '\\\\']),
-                  st.lists(parts, max_size=6), st.sampled_from(['/', '//', '\\', '/./']))
-
-
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.one_of(nasty, st.text(max_size=30)))
-@example('..')
-def test_safe_name_never_leaves_the_folder(name):
-    try: path = safe_name(name)
-    except UnsafeArchive: return
-    for root, kind, join in (('/srv/data', posixpath, PurePosixPath), ('D:\\srv\\data', ntpath, PureWindowsPath)):
-        inside = kind.normpath(str(join(root).joinpath(*path.parts)))
-        assert inside == root or inside.startswith(root + kind.sep), (name, inside)
-
-
-honest = st.text(st.characters(codec='utf-8', exclude_characters='/\\:\0', exclude_categories=['Cs']), min_size=1, max_size=12)
-
-
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(honest.filter(lambda part: part not in ('.', '..')), min_size=1, max_size=5))
-def test_safe_name_leaves_honest_names_alone(names):
-    assert safe_name('/'.join(names)) == PurePosixPath(*names)
-    assert safe_name('./' + '//'.join(names) + '/') == PurePosixPath(*names)
-    for place in range(len(names) + 1):
-        with pytest.raises(UnsafeArchive): safe_name('/'.join(names[:place] + ['..'] + names[place:]))
-
-
-@pytest.mark.filterwarnings('ignore:Duplicate name')
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-@example(names=['', 'a'], kind=tar_bytes)
-@given(names=st.lists(st.one_of(nasty, honest), min_size=1, max_size=4), kind=st.sampled_from([tar_bytes, zip_bytes]))
-def test_archives_of_any_names_touch_nothing_else(names, kind, tmp_path_factory):
-    bench = tmp_path_factory.mktemp('any')
-    try: (bench/'a').write_bytes(kind([(name.replace('\0', '_'), b'contents') for name in names]))
-    except (ValueError, OSError, IndexError): return            # a name that cannot even be packed
-    try: extract_archive(bench/'a', bench/'deep'/'er'/'out')
-    except DatasetError: assert not (bench/'deep'/'er'/'out').exists()
-    assert sorted(path.name for path in bench.iterdir()) == ['a', 'deep']
-    assert {path.name for path in (bench/'deep'/'er').iterdir()} <= {'out'}
-
-
-# ---- full disks
-
-@pytest.fixture
-def tiny_disk(tmp_path):
-    "A disk of one megabyte, made of memory"
-    disk = tmp_path/'tiny disk'
-    disk.mkdir()
-    mounted = subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', str(disk)], capture_output=True, text=True
-                             ) if shutil.which('mount') else None
-    if not mounted or mounted.returncode: pytest.skip('mounting a small tmpfs needs root; the quota test stands in')
-    yield disk
-    subprocess.run(['umount', str(disk)], check=True)
 
 
 @pytest.mark.parametrize('lengths', [True, False], ids=['length known', 'length unknown'])
@@ -640,14 +336,14 @@ def test_two_threads_ask_at_once(shop, home, capsys):
 
 def stall_after(entries_before):
     "Make unpacking stop for ever after some entries, as if the machine had frozen"
-    write = datasets._write_entries
-    def slow(entries, folder, limit, bar=None):
+    write = files._write_entries
+    def slow(entries, folder, limit, bar):
         def some():
             for number, item in enumerate(entries):
                 if number == entries_before: time.sleep(60)
                 yield item
-        return write(some(), folder, limit)
-    datasets._write_entries = slow
+        return write(some(), folder, limit, bar)
+    files._write_entries = slow
 
 
 @forks
@@ -694,11 +390,6 @@ def test_same_file_name_from_another_address(shop, home):
     untar_data(shop.address('demo.tgz'))
     with pytest.raises(DatasetError, match='already holds'): untar_data(shop.address('other/demo.tgz'))
     assert whole(untar_data(shop.address('other/demo.tgz'), force_download=True), {'good.txt': b'good'})
-
-
-def test_lock_is_free_after_an_error(home):
-    with pytest.raises(ZeroDivisionError), file_lock('demo'): 1 / 0
-    with file_lock('demo'): pass
 
 
 # ---- mirrors
@@ -763,20 +454,8 @@ def test_mirror_data_makes_a_mirror(shop, home, monkeypatch):
 def test_every_archive_of_a_real_mirror(home, monkeypatch):
     mirror = os.environ['LESSONLIB_TEST_MIRROR']
     monkeypatch.setenv('LESSONLIB_MIRROR', mirror)
-    for name in datasets.mirror_sums(mirror): assert untar_data(name).is_dir()
+    for name in datasets._mirror_sums(mirror): assert untar_data(name).is_dir()
     assert all(row.ok for row in verify_data())
-
-
-# ---- course_data
-
-@pytest.fixture
-def no_network(monkeypatch):
-    "No machine but this one can be reached"
-    connect = socket.create_connection
-    def only_here(place, *args, **options):
-        if place[0] not in ('127.0.0.1', 'localhost'): raise socket.gaierror(socket.EAI_AGAIN, 'Temporary failure in name resolution')
-        return connect(place, *args, **options)
-    monkeypatch.setattr(socket, 'create_connection', only_here)
 
 
 @pytest.fixture
@@ -792,56 +471,20 @@ def words(monkeypatch):
     return made
 
 
-def test_auto_without_network_makes_practice_data_and_says_so(no_network, words, home, capsys):
-    begin = time.monotonic()
+def test_auto_makes_practice_data_and_says_so(words, home, monkeypatch, capsys):
+    monkeypatch.setattr(socket, 'create_connection', None)         # the network is not even asked
     folder = course_data('mnist_sample')
     assert folder == home/'practice'/'mnist_sample-v3'/'mnist_sample' and (folder/'word.txt').exists()
     said = capsys.readouterr().out
-    assert 'practice data' in said and 'cannot be reached' in said
+    assert 'practice data' in said and 'only downloaded when you ask for it' in said
     assert 'LESSONLIB_DATA=real' in said and 'LESSONLIB_MIRROR' in said
     assert course_data('mnist_sample') == folder and len(words) == 1
-    assert time.monotonic() - begin < 2
-
-
-def test_auto_never_waits_long(words, monkeypatch, capsys):
-    "A network that swallows everything: one wait a server, remembered for all its data sets"
-    knocks = []
-    def never_answers(place, **options):
-        knocks.append(place)
-        time.sleep(20)
-        raise OSError('nobody there')
-    monkeypatch.setattr(socket, 'create_connection', never_answers)
-    monkeypatch.setattr(datasets.can_reach, '__defaults__', (.3,))
-    begin = time.monotonic()
-    for name in ('mnist_sample', 'mnist_tiny', 'mnist_sample'): course_data(name)
-    assert time.monotonic() - begin < 5 and len(knocks) == 1
-    assert capsys.readouterr().out.count('practice data') == 3
-
-
-def test_auto_asks_a_bad_server_once(words, shop, monkeypatch, capsys):
-    "The server answers, but not with the file: that is remembered as well"
-    monkeypatch.setattr(datasets, 'can_reach', lambda url: True)
-    monkeypatch.setattr(URLs, 'MNIST_SAMPLE', shop.address('gone/mnist_sample.tgz'), raising=False)
-    for _ in range(3): assert course_data('mnist_sample').parent.name == 'mnist_sample-v3'
-    assert len(shop.log) == 1 and capsys.readouterr().out.count('404') == 3
 
 
 def test_auto_with_an_unreachable_mirror(words, no_network, monkeypatch, capsys):
     monkeypatch.setenv('LESSONLIB_MIRROR', 'http://mirror.invalid/data')
     assert course_data('mnist_sample').parent.name == 'mnist_sample-v3'
     assert 'mirror.invalid' in capsys.readouterr().out
-
-
-def test_auto_downloads_small_sets_only(words, shop, monkeypatch, home, capsys):
-    monkeypatch.setattr(datasets, 'can_reach', lambda url: True)
-    shop.files['mnist_sample.tgz'] = shop.files['oxford-iiit-pet.tgz'] = DEMO
-    for name, file in (('MNIST_SAMPLE', 'mnist_sample.tgz'), ('PETS', 'oxford-iiit-pet.tgz')):
-        monkeypatch.setattr(URLs, name, shop.address(file), raising=False)
-    monkeypatch.setitem(datasets._published, 'mnist_sample.tgz', (len(DEMO), hashlib.md5(DEMO[:2**20]).hexdigest()))
-    assert course_data('mnist_sample') == home/'data'/'mnist_sample'
-    assert course_data('pets') == home/'practice'/'oxford-iiit-pet-v3'/'oxford-iiit-pet'
-    assert '811.7 MB' in capsys.readouterr().out
-    assert [seen.name for seen in shop.log] == ['mnist_sample.tgz']
 
 
 def test_auto_takes_what_is_cached(words, no_network, monkeypatch, home, capsys):
@@ -925,7 +568,7 @@ def test_list_data(words, monkeypatch, home):
     monkeypatch.setenv('LESSONLIB_MIRROR', str(folder_mirror(home.parent/'m', {'mnist_tiny.tgz': DEMO, 'camvid_tiny.tgz': DEMO})))
     untar_data('mnist_tiny')
     rows = {row.name: row for row in list_data()}
-    assert set(rows) >= {name.lower() for name in data_urls()} | {'words'}
+    assert set(rows) >= {name.lower() for name in datasets._urls()} | {'words', 'adult_sample', 'ml_100k'}
     assert {name: rows[name].place for name in ('mnist_tiny', 'camvid_tiny', 'pets', 'words')} == {
         'mnist_tiny': 'cached', 'camvid_tiny': 'mirror', 'pets': 'network', 'words': 'practice only'}
     assert rows['pets'].practice and not rows['imagewoof'].practice
@@ -965,3 +608,33 @@ def test_archive_put_there_by_hand(home, no_network):
     assert whole(untar_data('https://example.invalid/demo.tgz'))
     (home.parent/'mine.tgz').write_bytes(DEMO)
     assert whole(untar_data((home.parent/'mine.tgz').as_uri()))
+
+
+# ---- single files, such as weights
+
+def weights_name(): return f'net-{SHA[:8]}.pth'
+
+
+def test_fetch_file_from_each_place(shop, home, monkeypatch):
+    known, name = Fingerprint(sha256=SHA[:8]), weights_name()
+    ask = lambda **options: fetch_file(name, shop.address('demo.tgz'), known, folder='weights', **options)
+    with pytest.raises(DownloadFailed, match='when you ask'): ask(network=False)
+    assert ask() == home/'weights'/name and len(shop.log) == 1
+    assert ask(network=False) == home/'weights'/name and len(shop.log) == 1
+    (home/'weights'/name).write_bytes(b'damaged since')
+    assert ask().read_bytes() == DEMO and len(shop.log) == 2
+    mirror = home.parent/'m'
+    mirror.mkdir()
+    (mirror/name).write_bytes(DEMO)                                # no list: its name is its digest
+    monkeypatch.setenv('LESSONLIB_MIRROR', str(mirror))
+    assert ask(refresh=True) == mirror/name and not (home/'weights'/name).exists()
+    (mirror/name).write_bytes(b'x')
+    with pytest.raises(DamagedArchive, match='lies in the mirror'): ask()
+
+
+def test_fetch_file_put_there_by_hand(shop, home):
+    (home/'weights').mkdir(parents=True)
+    (home/'weights'/weights_name()).write_bytes(b'something else')
+    with pytest.raises(DamagedArchive, match='It lies in'):
+        fetch_file(weights_name(), shop.address('demo.tgz'), Fingerprint(sha256=SHA[:8]), folder='weights')
+    assert (home/'weights'/weights_name()).exists() and not shop.log

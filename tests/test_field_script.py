@@ -1,4 +1,5 @@
-"Scripts as people of the field write them run as files, one as a notebook too: only their import lines are ours."
+"""Scripts as people of the field write them run as files, one as a notebook too: only their import
+lines are ours."""
 import json
 import os
 import re
@@ -13,16 +14,19 @@ import pytest
 from lessonlib.course import describe_error, read_notebook, run_notebook
 from lessonlib.drawn_pets import make_pets
 
-SCRIPT, TABLES = (Path(__file__).parent/name for name in ('field_script.py', 'field_tables.py'))
+SCRIPT, TABLES = (Path(__file__).parent/'helpers'/name for name in ('field_script.py',
+                                                                    'field_tables.py'))
 BREEDS = ['Siamese', 'Bengal', 'Sphynx', 'pug', 'samoyed', 'beagle']
 
 
 @pytest.fixture(scope='module')
 def mirror(tmp_path_factory):
-    "A mirror whose pets archive holds drawn pets: the script's `untar_data` really fetches, checks and unpacks it."
+    """A mirror whose pets archive holds drawn pets: the script's `untar_data` really fetches,
+    checks and unpacks it."""
     folder = tmp_path_factory.mktemp('mirror')
     drawn = make_pets(folder/'drawn'/'oxford-iiit-pet', number=16, names=BREEDS, mistakes=0)
-    with tarfile.open(folder/'oxford-iiit-pet.tgz', 'w:gz') as archive: archive.add(drawn, 'oxford-iiit-pet')
+    with tarfile.open(folder/'oxford-iiit-pet.tgz', 'w:gz') as archive:
+        archive.add(drawn, 'oxford-iiit-pet')
     digest = sha256((folder/'oxford-iiit-pet.tgz').read_bytes()).hexdigest()
     (folder/'SHA256SUMS').write_text(f'{digest}  oxford-iiit-pet.tgz\n')
     return folder
@@ -41,8 +45,10 @@ def test_only_the_import_is_ours(script):
 
 @pytest.mark.xdist_group('field_script')
 def test_runs_as_a_file(mirror, tmp_path):
-    env = {**os.environ, 'LESSONLIB_MIRROR': str(mirror), 'LESSONLIB_HOME': str(tmp_path/'home'), 'MPLBACKEND': 'Agg'}
-    done = subprocess.run([sys.executable, str(SCRIPT)], cwd=tmp_path, env=env, capture_output=True, text=True)
+    env = {**os.environ, 'LESSONLIB_MIRROR': str(mirror), 'LESSONLIB_HOME': str(tmp_path/'home'),
+           'MPLBACKEND': 'Agg'}
+    done = subprocess.run([sys.executable, str(SCRIPT)], cwd=tmp_path, env=env, capture_output=True,
+                          text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     breeds, cats = errors_of(done.stdout)
     assert breeds <= .25 and cats <= .25, done.stdout   # guessing: .83 and .5
@@ -52,7 +58,8 @@ def test_runs_as_a_file(mirror, tmp_path):
 def test_runs_in_a_notebook(mirror, tmp_path, monkeypatch):
     monkeypatch.setenv('LESSONLIB_MIRROR', str(mirror))
     monkeypatch.setenv('LESSONLIB_HOME', str(tmp_path/'home'))
-    cells = [dict(cell_type='code', id=f'cell-{i}', metadata={}, execution_count=None, outputs=[], source=part)
+    cells = [dict(cell_type='code', id=f'cell-{i}', metadata={}, execution_count=None, outputs=[],
+                  source=part)
              for i, part in enumerate(SCRIPT.read_text().split('\n\n'))]
     book = tmp_path/'script.ipynb'
     book.write_text(json.dumps(dict(cells=cells, metadata={}, nbformat=4, nbformat_minor=5)))
@@ -62,13 +69,16 @@ def test_runs_in_a_notebook(mirror, tmp_path, monkeypatch):
     printed = ''.join(''.join(output.get('text', '')) for output in outputs)
     breeds, cats = errors_of(printed)
     assert breeds <= .25 and cats <= .25
-    assert sum('image/png' in output.get('data', {}) for output in outputs) >= 5, 'the pictures were not shown'
+    assert sum('image/png' in output.get('data',
+                                         {}) for output in outputs) >= 5, 'the pictures were not shown'
 
 
 @pytest.mark.xdist_group('field_script')
 def test_tables_run_as_a_file(tmp_path):
-    "Ratings and a census; the practice data of both, whose mean and whose largest class give 1.04 and .76"
-    done = subprocess.run([sys.executable, str(TABLES)], cwd=tmp_path, capture_output=True, text=True)
+    """Ratings and a census; the practice data of both, whose mean and whose largest class give 1.04
+    and .76"""
+    done = subprocess.run([sys.executable, str(TABLES)], cwd=tmp_path, capture_output=True,
+                          text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     error, right, rows, train, valid = re.search(r'ratings ([\d.]+) salary ([\d.]+) rows (\d+) (\d+) (\d+)', done.stdout).groups()
     assert float(error) < .7 and float(right) > .78, done.stdout

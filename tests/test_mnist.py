@@ -7,7 +7,7 @@ from hypothesis import given, settings, strategies as st
 from PIL import Image
 from torch import nn
 
-from real_lesson import needs_mirror, printed_on_real_data
+from helpers.real_lesson import needs_mirror, printed_on_real_data
 
 from lessonlib import mnist
 from lessonlib.core import set_seed
@@ -66,7 +66,6 @@ def test_predictions_and_targets_that_do_not_fit(function):
     for label in (7, -1, .5, float('nan')):
         with pytest.raises(ValueError, match='targets must be 0 or 1'):
             function(torch.zeros(2, 1), torch.tensor([[0.], [label]]))
-    with pytest.raises(ValueError, match='no predictions'): function(torch.zeros(0, 1), torch.zeros(0, 1))
 
 
 @given(counts, seeds)
@@ -101,6 +100,10 @@ def test_loader_deals_every_item_once_a_round(count, batch_size, shuffle, seed):
 @settings(max_examples=60, deadline=None)
 def test_drop_last_leaves_out_only_what_does_not_fill_a_batch(count, batch_size, shuffle, seed):
     set_seed(seed)
+    if count < batch_size:
+        with pytest.raises(ValueError, match='no mini-batch'):
+            mnist.SimpleDataLoader(numbered(count), batch_size, drop_last=True)
+        return
     loader = mnist.SimpleDataLoader(numbered(count), batch_size, shuffle=shuffle, drop_last=True)
     batches = dealt(loader)
     assert len(batches) == len(loader) == count // batch_size
@@ -111,7 +114,7 @@ def test_drop_last_leaves_out_only_what_does_not_fill_a_batch(count, batch_size,
 @given(counts, st.integers(1, 70), st.booleans())
 @settings(max_examples=40, deadline=None)
 def test_loader_equals_torch(count, batch_size, drop_last):
-    items = numbered(count)
+    items, drop_last = numbered(count), drop_last and count >= batch_size
     ours = mnist.SimpleDataLoader(items, batch_size, drop_last=drop_last)
     theirs = torch.utils.data.DataLoader(items, batch_size, drop_last=drop_last)
     assert len(ours) == len(theirs)
@@ -128,11 +131,11 @@ def test_shuffling_follows_the_seed_and_changes_every_round():
 
 
 def test_loader_refuses_what_it_cannot_deal():
-    with pytest.raises(ValueError, match='the dataset is empty'): mnist.SimpleDataLoader([])
+    with pytest.raises(ValueError, match='0 items give no mini-batch'): mnist.SimpleDataLoader([])
     with pytest.raises(ValueError, match='batch_size must be 1 or more, not 0'): mnist.SimpleDataLoader(numbered(3), 0)
-    with pytest.raises(TypeError, match="the text 'three'"):
+    with pytest.raises(TypeError, match="'str'"):
         list(mnist.SimpleDataLoader([(torch.zeros(2), 'three'), (torch.zeros(2), 'seven')]))
-    with pytest.raises(ValueError, match=r'shapes \(2,\) and \(3,\)'):
+    with pytest.raises(RuntimeError, match=r'\[2\] at entry 0 and \[3\] at entry 1'):
         list(mnist.SimpleDataLoader([(torch.zeros(2), 1), (torch.zeros(3), 0)]))
 
 
@@ -200,13 +203,6 @@ def test_validation_averages_over_items_not_batches(count, batch_size, seed):
     seen = []
     mnist.validate_epoch(model, loader, lambda predictions, targets: (seen.append(predictions), predictions.sum())[1])
     assert not any(predictions.requires_grad for predictions in seen)  # no graph is kept for a backward pass
-
-
-def test_an_epoch_without_a_batch_is_an_error():
-    loader, model = mnist.SimpleDataLoader(numbered(3), 8, drop_last=True), nn.Linear(1, 1)
-    with pytest.raises(ValueError, match='no mini-batch'): mnist.validate_epoch(model, loader)
-    with pytest.raises(ValueError, match='no mini-batch'):
-        mnist.train_epoch(model, loader, mnist.BasicOptim(model.parameters(), lr=.1))
 
 
 def test_training_gives_the_same_numbers_twice():

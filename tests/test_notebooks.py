@@ -19,7 +19,8 @@ def test_every_code_cell_was_run(notebook_name, executed_notebook):
     for index, cell in enumerate(done.book['cells']):
         if cell['cell_type'] != 'code' or not cell['source'].strip(): continue
         shown_only = directives(cell['source']).get('eval') == 'false'
-        assert (cell['execution_count'] is None) == shown_only, f'cell {index + 1}: {cell["source"][:80]}'
+        not_run = cell['execution_count'] is None
+        assert not_run == shown_only, f'cell {index + 1}: {cell["source"][:80]}'
         errors = [output['ename'] for output in cell['outputs'] if output['output_type'] == 'error']
         assert not errors, f'cell {index + 1} shows {errors}'
 
@@ -29,12 +30,14 @@ def test_figures_have_alt_text(notebook_name, executed_notebook):
     silent = []
     for index, cell in enumerate(executed_notebook(notebook_name).book['cells']):
         for output in cell.get('outputs', []):
-            if 'image/png' in output.get('data', {}) and not output['metadata'].get('alt'): silent.append(index + 1)
+            picture = 'image/png' in output.get('data', {})
+            if picture and not output['metadata'].get('alt'): silent.append(index + 1)
     assert not silent, f'pictures without a title, so without alt text, in cells {silent}'
 
 
 def test_student_edition_runs_live(notebook_name, root, tmp_path):
-    "What a learner opens: Run All reaches the end, sliders and all, and only unsolved exercises answer with an error."
+    """What a learner opens: Run All reaches the end, sliders and all, and only unsolved exercises
+    answer with an error."""
     edition = tmp_path/f'{notebook_name}.ipynb'
     edition.write_text(json.dumps(student_edition(root/'nbs'/f'{notebook_name}.ipynb')))
     report = run_notebook(edition, out=tmp_path/'done.ipynb', folder=tmp_path, paper=False)

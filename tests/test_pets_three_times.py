@@ -7,17 +7,15 @@ import warnings
 import pytest
 
 from lessonlib.augmentation import Flip
+from lessonlib.batches import accuracy
 from lessonlib.core import set_seed
 from lessonlib.data_block import CategoryBlock, DataBlock, ImageBlock
-from lessonlib.items import RandomSplitter, get_image_files
-from lessonlib.images import Resize
 from lessonlib.datasets import course_data
+from lessonlib.images import Resize
+from lessonlib.items import RandomSplitter, get_image_files
 from lessonlib.learner import Learner
-from lessonlib.batches import accuracy
-import lessonlib.progress, lessonlib.checkpoint  # noqa: F401  for what they add to classes
 from lessonlib.pets import pet_breed, small_resnet
 from lessonlib.transfer import vision_learner
-import lessonlib.scaling, lessonlib.production  # noqa: F401  for what they add to classes
 
 
 @pytest.fixture(scope='module')

@@ -19,13 +19,16 @@ def test_readme_is_what_the_index_says(executed_notebook):
 
 def test_links_and_pictures_of_the_readme_exist():
     text = (ROOT/'README.md').read_text(encoding='utf-8')
+    assert '](CONTRIBUTING.md)' in text and '](nbs/../' not in text
     targets = re.findall(r'\]\((?!https?:|#)([^)]+)\)', text)
     assert targets and all((ROOT/target).exists() for target in targets), targets
-    for name in re.findall(r'`make (\w+)`', text) + re.findall(r'^make (\w+)', text, re.M):
-        assert re.search(rf'^{name}:', (ROOT/'Makefile').read_text(), re.M), f'README promises make {name}'
+    for name in re.findall(r'(?:`|^)make ([\w-]+)', text, re.M):
+        assert re.search(rf'^{name}:', (ROOT/'Makefile').read_text(),
+                         re.M), f'README promises make {name}'
 
 
 def test_every_lesson_is_on_the_map():
     text = (ROOT/'README.md').read_text(encoding='utf-8')
     for notebook in ROOT.glob('nbs/*.ipynb'):
-        if notebook.stem != 'index': assert f'](nbs/{notebook.name})' in text, f'{notebook.name} is not on the map'
+        if notebook.stem == 'index': continue
+        assert f'](nbs/{notebook.name})' in text, f'{notebook.name} is not on the map'

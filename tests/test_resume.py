@@ -21,15 +21,12 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 sys.path[:0] = [str(Path(__file__).resolve().parent)]
-from digests import digest
-
-from parts import Parts
-learner_module = Parts('batches', 'learner', 'progress', 'checkpoint')
+from helpers.digests import digest
+from lessonlib import checkpoint
+from lessonlib.batches import DataLoaders, TensorDataLoader, _generators, accuracy, rmse
+from lessonlib.checkpoint import Checkpoint, read_tensors
 from lessonlib.core import get_rng_state, set_seed
 from lessonlib.learner import Callback, CancelBatchException, Learner
-from lessonlib.checkpoint import Checkpoint, read_tensors
-from lessonlib.batches import DataLoaders, TensorDataLoader, accuracy, rmse
-import lessonlib.progress  # noqa: F401  for what they add to classes
 
 pytestmark = pytest.mark.xdist_group("resume")   # its processes are started once
 EPOCHS, ITEMS, BATCH = 3, 44, 8   # 6 batches an epoch, the last of 4 items
@@ -108,7 +105,7 @@ def build(folder, kind):
 
 def digests(learn) -> dict:
     recorder = learn.recorder
-    generators = [g.get_state() for g in learner_module._generators(learn.dls.loaders)]
+    generators = [g.get_state() for g in _generators(learn.dls)]
     return dict(parameters=digest(learn.model.state_dict()), optimiser=digest(learn.opt.state_dict()),
                 recorder=digest([recorder.batches, recorder.values, recorder.ends]),
                 callback=digest(learn.remember.seen), random=digest([get_rng_state(), generators]),
@@ -138,21 +135,21 @@ def resume(folder, kinds):
         learn = build(folder, kind)
         if kind == 'frozen': learn.model[0].requires_grad_(True)   # the checkpoint knows better
         set_seed(77)
-        quietly(lambda: learn.fit(EPOCHS, cbs=Checkpoint('again', every_batches=1), resume=name))
+        quietly(lambda: learn.fit(EPOCHS, cbs=Checkpoint('again', every_batches=1, resume=name)))
         results[name] = digests(learn)
     return results
 
 
 def die(folder, kinds):
     "Is killed with half of a checkpoint written"
-    calls, save_file = [], learner_module.save_file
+    calls, save_file = [], checkpoint.save_file
     def save_half(tensors, path, **kwargs):
         calls.append(path)
         save_file(tensors, path, **kwargs)
         if len(calls) == 9:
             with open(path, 'rb+') as file: file.truncate(os.path.getsize(path) // 2)
             os.kill(os.getpid(), signal.SIGKILL)
-    learner_module.save_file = save_half
+    checkpoint.save_file = save_half
     learn = build(folder, kinds[0])
     set_seed(2)
     learn.fit(EPOCHS, cbs=Checkpoint(every_batches=1))
@@ -204,9 +201,9 @@ def test_another_seed_ends_elsewhere(runs, tmp_path, monkeypatch):
     "A resume that ignored the random state would be noticed"
     references, _, folder = runs
     learn = build(tmp_path, 'tensors')
-    monkeypatch.setattr(Learner, '_set_random_state', lambda self, state: None)
+    monkeypatch.setattr(checkpoint, '_set_random_state', lambda dls, state: None)
     set_seed(77)
-    learn.fit(EPOCHS, cbs=Checkpoint('again'), resume=folder/'models'/'tensors@1-4')
+    learn.fit(EPOCHS, cbs=Checkpoint('again', resume=folder/'models'/'tensors@1-4'))
     assert digests(learn)['parameters'] != references['tensors']['parameters']
 
 
@@ -216,7 +213,7 @@ def test_killed_while_writing_keeps_the_checkpoint_before(runs, tmp_path):
     tensors, info = read_tensors(tmp_path/'models'/'checkpoint.safetensors')
     assert (info['epoch'], info['batches']) == (1, 1)   # the eighth: 6 batches, the epoch, 1 batch
     learn = build(tmp_path, 'tensors')
-    learn.fit(EPOCHS, cbs=Checkpoint(every_batches=1), resume=True)
+    learn.fit(EPOCHS, cbs=Checkpoint(every_batches=1, resume=True))
     assert digests(learn) == runs[0]['tensors']
 
 
@@ -229,7 +226,7 @@ def test_file_is_one_safetensors_with_plain_names(runs):
 
 def test_resume_true_without_a_file_starts_from_the_beginning(tmp_path):
     learn = build(tmp_path, 'tensors')
-    learn.fit(1, cbs=Checkpoint('first'), resume=True)
+    learn.fit(1, cbs=Checkpoint('first', resume=True))
     assert len(learn.recorder.values) == 1 and (tmp_path/'models'/'first.safetensors').exists()
 
 
@@ -238,16 +235,47 @@ def test_resume_of_a_finished_run_changes_nothing(tmp_path):
     learn.fit(2, cbs=Checkpoint())
     before = digests(learn)
     again = build(tmp_path, 'tensors')
-    again.fit(2, cbs=Checkpoint(), resume=True)
+    again.fit(2, cbs=Checkpoint(resume=True))
     assert digests(again) == before
 
 
 def test_more_epochs_than_planned(tmp_path):
     learn = build(tmp_path, 'tensors')
     learn.fit(2, cbs=Checkpoint())
-    learn.fit(3, cbs=Checkpoint(), resume=True)
-    assert len(learn.recorder.values) == 3
-    with pytest.raises(ValueError, match='n_epoch is 1'): learn.fit(1, cbs=Checkpoint(), resume=True)
+    later = build(tmp_path, 'tensors')
+    later.fit(3, cbs=Checkpoint(resume=True))
+    assert len(later.recorder.values) == 3 and later.recorder.values[:2] == learn.recorder.values
+    with pytest.raises(ValueError, match='n_epoch is 1'):
+        build(tmp_path, 'tensors').fit(1, cbs=Checkpoint(resume=True))
+
+
+def test_a_fit_that_is_over_is_not_taken_for_the_next(tmp_path):
+    "Two fits in one script, with one name: each trains, and a script that starts again goes on in the second"
+    class Cut(Callback):
+        def after_loss(self):
+            if self.n_fits == 1 and self.training and (self.epoch, self.iter) == (1, 2): raise KeyboardInterrupt
+    def script(folder, *cbs):
+        learn = build(folder, 'tensors')
+        set_seed(2)
+        for epochs in (1, 2): learn.fit(epochs, cbs=[Checkpoint(every_batches=1, resume=True), *cbs])
+        return learn
+    whole = script(tmp_path/'whole')
+    assert len(whole.recorder.values) == 2
+    with pytest.raises(KeyboardInterrupt): script(tmp_path/'cut', Cut)
+    assert digests(script(tmp_path/'cut')) == digests(whole)
+
+
+def test_the_same_cell_again_after_ctrl_c_goes_on(tmp_path):
+    "An interrupted fit does not count: running the cell once more resumes it"
+    class Cut(Callback):
+        def after_loss(self):
+            if self.training and (self.epoch, self.iter) == (1, 2): raise KeyboardInterrupt
+    whole, learn = build(tmp_path/'whole', 'tensors'), build(tmp_path/'cut', 'tensors')
+    set_seed(2); whole.fit(2)
+    set_seed(2)
+    with pytest.raises(KeyboardInterrupt): learn.fit(2, cbs=[Checkpoint(every_batches=1, resume=True), Cut])
+    learn.fit(2, cbs=Checkpoint(every_batches=1, resume=True))
+    assert digests(learn) == digests(whole)
 
 
 @pytest.mark.parametrize('change, words', [
@@ -261,16 +289,15 @@ def test_a_checkpoint_that_does_not_fit(tmp_path, change, words):
     learn = build(tmp_path, 'tensors')
     change(learn)
     before = [p.clone() for p in learn.model.parameters()]
-    with pytest.raises(ValueError, match=words): learn.fit(2, resume='checkpoint')
+    with pytest.raises(ValueError, match=words): learn.fit(2, cbs=Checkpoint(resume='checkpoint'))
     assert all(torch.equal(p, b) for p, b in zip(learn.model.parameters(), before))
 
 
-def test_resume_needs_a_checkpoint(tmp_path):
+def test_a_file_to_go_on_from_must_be_there_and_be_a_checkpoint(tmp_path):
     learn = build(tmp_path, 'tensors')
-    with pytest.raises(ValueError, match='needs a Checkpoint'): learn.fit(1, resume=True)
-    with pytest.raises(FileNotFoundError, match='no saved models'): learn.fit(1, resume='nothing')
+    with pytest.raises(FileNotFoundError, match='no saved models'): learn.fit(1, cbs=Checkpoint(resume='nothing'))
     learn.save('weights')
-    with pytest.raises(ValueError, match='not a checkpoint'): learn.fit(1, resume='weights')
+    with pytest.raises(ValueError, match='not a checkpoint'): learn.fit(1, cbs=Checkpoint(resume='weights'))
 
 
 @pytest.mark.parametrize('spoil', ['cut', 'header', 'flip', 'empty'])
@@ -284,7 +311,7 @@ def test_damaged_checkpoint(tmp_path, spoil):
     if spoil == 'flip': raw[-100] ^= 4
     if spoil == 'empty': raw = b''
     file.write_bytes(raw)
-    with pytest.raises(ValueError, match='damaged'): learn.fit(2, resume='checkpoint')
+    with pytest.raises(ValueError, match='damaged'): learn.fit(2, cbs=Checkpoint(resume='checkpoint'))
 
 
 def test_state_that_is_not_plain_is_named(tmp_path):

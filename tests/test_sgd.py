@@ -48,7 +48,7 @@ def test_numerical_gradient_agrees_with_autograd(values):
 @given(st.integers(1, 200), st.integers(1, 70))
 @settings(max_examples=50, deadline=None)
 def test_batches_hold_each_item_once(count, size):
-    dealt = list(sgd.batches(count, size))
+    dealt = list(sgd.mini_batches(count, size))
     assert torch.cat(dealt).sort().values.tolist() == list(range(count))
     assert all(len(batch) == size for batch in dealt[:-1]) and 1 <= len(dealt[-1]) <= size
 

@@ -14,9 +14,13 @@ from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT/'docs'), str(ROOT/'tests')]
+import api
 import build
+import common
 import convert
-from browser import browser_page, needs_chromium
+import names
+import prose
+from helpers.browser import browser_page, needs_chromium
 
 pytestmark = pytest.mark.xdist_group('site')
 
@@ -34,14 +38,21 @@ __all__ = {names}
 '''
 
 def markdown(text, name='m'): return dict(cell_type='markdown', id=name, metadata={}, source=text)
-def code(text, *outputs, name='c'): return dict(cell_type='code', id=name, metadata={}, source=text, outputs=list(outputs), execution_count=1)
-def shows(alt=None, **data): return dict(output_type='display_data', data={kind.replace('_', '/'): value for kind, value in data.items()}, metadata={'alt': alt} if alt else {})
+def code(text, *outputs, name='c'): return dict(cell_type='code', id=name, metadata={}, source=text,
+                                                outputs=list(outputs), execution_count=1)
+def shows(alt=None, **data): return dict(output_type='display_data',
+                                         data={kind.replace('_', '/'): value for kind,
+                                               value in data.items()},
+                                               metadata={'alt': alt} if alt else {})
 def prints(text, name='stdout'): return dict(output_type='stream', name=name, text=text)
-def notebook(*cells, **report): return dict(cells=list(cells), metadata={'lessonlib': report} if report else {}, nbformat=4, nbformat_minor=5)
+def notebook(*cells, **report): return dict(cells=list(cells),
+                                            metadata={'lessonlib': report} if report else {},
+                                            nbformat=4, nbformat_minor=5)
 
 def student(path):
     book = json.loads(path.read_text())
-    for cell in book['cells']: cell['source'] = re.sub(r'### BEGIN.*?### END SOLUTION', '...', cell['source'], flags=re.S)
+    for cell in book['cells']: cell['source'] = re.sub(r'### BEGIN.*?### END SOLUTION', '...',
+                                                       cell['source'], flags=re.S)
     return book
 
 @pytest.fixture(scope='module')
@@ -52,7 +63,8 @@ def toy(tmp_path_factory):
     package.mkdir()
     (root/'nbs').mkdir()
     (package/'__init__.py').write_text('')
-    (package/'first.py').write_text(MODULE.format(lesson='00_first', names=['Loader', 'half'], code='''
+    (package/'first.py').write_text(MODULE.format(lesson='00_first', names=['Loader', 'half'],
+                                                  code='''
 class Loader:
     "Loads the simple way"
     def __init__(self, size: int = 4,  # items a batch
@@ -70,27 +82,37 @@ class Loader:
 '''))
     books = {'index': notebook(markdown('# Toys\n\nTwo lessons: [one](00_first.ipynb).')),
              '00_first': notebook(
-                 markdown('# First\n\nYou will halve.\n\n> **Before you start.** A second; see `half`.', 'm0'),
+                 markdown('# First\n\n> You will halve.\n\n- track: lesson\n- star: true', 'mm'),
+                 markdown('> **Before you start.** A second; see `half`.', 'm0'),
                  code('#| export\nclass Loader: ...', name='c1'),
                  markdown('A ***half*** is one of two equal parts. Use `Loader` or `half(3)`, not `quarter`.', 'm1'),
                  code('plot()', shows('A straight line', image_png=PICTURE), name='c2'),
-                 seconds=14.2, slowest=dict(index=3, seconds=3.2), error=None),
+                 seconds=14.2, slowest=dict(index=4, seconds=3.2), error=None),
              '01_second': notebook(
-                 markdown('# Second\n\nYou will load. See [halving](00_first.ipynb#First).', 'm0'),
+                 markdown('# Second\n\n> You will load.\n\n- track: workshop', 'mm'),
+                 markdown('See [halving](00_first.ipynb#First).', 'm0'),
                  code('#| export\nclass Loader: ...', name='c1'),
                  markdown('Our `Loader` beats `first.Loader`.', 'm1'),
                  code('def third(x):\n    ### BEGIN SOLUTION\n    return x / 3\n    ### END SOLUTION', prints('done\n'), name='c3'),
-                 code("@exercise('divide')\ndef check(f): assert f(3) == 1\ncheck(third)", prints('Right\n'), name='c4'))}
-    site = lambda: build.Site(root/'nbs', package, root/'work', root/'out', lambda path, now: path, student, 'Toys')
+                 code("@exercise('divide')\ndef check(f): assert f(3) == 1\ncheck(third)",
+                      prints('Right\n'), name='c4'))}
+    guide = root/'guide.md'
+    guide.write_text('# Write a lesson\n\nAs [the first](nbs/00_first.ipynb) is written.')
+    site = lambda: build.Site(root/'nbs', package, root/'work', root/'out', lambda path, now: path,
+                              student,
+                              state.title, guide, ('/home/builder/',))
+    state = SimpleNamespace(title='Toys', notes=[])
     def save(**changed):
         for name, book in {**books, **changed}.items(): (root/'nbs'/f'{name}.ipynb').write_text(json.dumps(book))
     def attempt(**changed):
         "What is wrong with the toy site when some of its notebooks are `changed`"
         save(**changed)
-        try: build.build(site())
+        one = site()
+        try: build.build(one)
         except build.BuildError as problem: return str(problem)
+        finally: state.notes = one.notes
         return ''
-    yield SimpleNamespace(root=root, out=root/'out', books=books, attempt=attempt,
+    yield SimpleNamespace(root=root, out=root/'out', books=books, attempt=attempt, state=state,
                           page=lambda name: (root/'out'/f'{name}.html').read_text(), site=site)
     sys.path.remove(str(root)) if str(root) in sys.path else None
 
@@ -103,83 +125,98 @@ def worse(book, *cells): return {**book, 'cells': [*book['cells'], *cells]}
 
 # ---------------------------------------------------------------- converters
 
-def names_of(toy): return convert.Names([convert.read_module(path) for path in sorted((toy.root/'toycourse').glob('[!_]*.py'))], 'toycourse')
+def names_of(toy): return names.Names([names.read_module(path) for path in sorted((toy.root/'toycourse').glob('[!_]*.py'))], 'toycourse')
 
 def test_modules_are_read_without_importing_them(toy):
-    module = convert.read_module(toy.root/'toycourse'/'first.py')
-    assert (module.name, module.lesson, module.exports) == ('first', '00_first', {'c1': ['Loader', 'Loader.reset', 'half']})
+    module = names.read_module(toy.root/'toycourse'/'first.py')
+    assert (module.name, module.lesson, module.exports) == ('first', '00_first',
+                                                            {'c1': ['Loader', 'Loader.reset',
+                                                                    'half']})
     assert [(s.name, s.cell, s.about) for s in module.symbols] == [
-        ('Loader', 'c1', 'Loads the simple way'), ('Loader.reset', 'c1', 'Start again'), ('half', 'c1', 'Half of `x`')]
+        ('Loader', 'c1', 'Loads the simple way'), ('Loader.reset', 'c1', 'Start again'),
+        ('half', 'c1', 'Half of `x`')]
     lines = module.path.read_text().splitlines()
     assert all(s.name.split('.')[-1] in lines[s.first - 1] for s in module.symbols)
 
 def test_patched_methods_belong_to_their_class(tmp_path):
     path = tmp_path/'later.py'
-    path.write_text(MODULE.format(lesson='07_later', names=[], code='@patch\ndef find(self: Loader): "Find it"\n\n@patch\ndef _private(self: Loader): ...'))
-    assert [(s.name, s.about) for s in convert.read_module(path).symbols] == [('Loader.find', 'Find it')]
+    path.write_text(MODULE.format(lesson='07_later', names=[],
+                                  code='@patch\ndef find(self: Loader): "Find it"\n\n@patch\ndef _private(self: Loader): ...'))
+    assert [(s.name, s.about) for s in names.read_module(path).symbols] == [('Loader.find',
+                                                                             'Find it')]
 
 @pytest.mark.parametrize('name, lesson, imports, place', [
     ('half', '01_second', {}, 'api/first.html#half'),
     ('half(3, 4)', '01_second', {}, 'api/first.html#half'),
-    ('Loader', '00_first', {}, 'api/first.html#Loader'),            # a lesson's own name comes first
+    # a lesson's own name comes first
+    ('Loader', '00_first', {}, 'api/first.html#Loader'),
     ('Loader', '01_second', {'Loader': 'first'}, 'api/second.html#Loader'),
-    ('Loader', '02_third', {}, 'api/second.html#Loader'),           # else what was imported, else what was taught last
+    # else what was imported, else what was taught last
+    ('Loader', '02_third', {}, 'api/second.html#Loader'),
     ('Loader', '02_third', {'Loader': 'first'}, 'api/first.html#Loader'),
     ('Loader', 'index', {}, 'api/second.html#Loader'),
     ('Loader.reset', '02_third', {}, 'api/first.html#Loader.reset'),
     ('first.Loader', '02_third', {}, 'api/first.html#Loader'),
     ('toycourse.second.Loader', '00_first', {}, 'api/second.html#Loader'),
     ('toycourse.first', '02_third', {}, 'api/first.html'),
-    ('first', 'index', {}, 'api/first.html'),                       # in the map of the course a module may stand alone
-    ('second.half', '02_third', {}, None), ('quarter', '02_third', {}, None), ('first', '02_third', {}, None)])
+    # in the map of the course a module may stand alone
+    ('first', 'index', {}, 'api/first.html'),
+    ('second.half', '02_third', {}, None), ('quarter', '02_third', {}, None),
+    ('first', '02_third', {}, None)])
 def test_a_name_in_two_modules_means_the_one_at_hand(toy, name, lesson, imports, place):
     assert names_of(toy).resolve(name, lesson, imports) == place
 
 def test_what_a_lesson_defines_for_itself_is_not_linked_elsewhere(toy):
     lesson = convert.Converter('01_second', names_of(toy), None)
-    book = notebook(markdown('# Two\n\nWrite `half(x)`, then see `Loader`.'), code('def half(x): ...\nclass Loader: ...'))
+    book = notebook(markdown('# Two\n\nWrite `half(x)`, then see `Loader`.'),
+                    code('def half(x): ...\nclass Loader: ...'))
     text = lesson.page(book)
     assert 'Write `half(x)`' in text and '[`Loader`](api/second.html#Loader)' in text
 
 def test_imports_are_seen():
     cells = [code('from lessonlib.core import (explore,\n    expect as hope)\nfrom torch import nn'), markdown('from lessonlib.x import y')]
-    assert convert.imported_names(cells) == {'explore': 'core', 'hope': 'core'}
+    assert names.imported_names(cells) == {'explore': 'core', 'hope': 'core'}
 
 def test_links_of_names_leave_code_maths_links_and_headings_alone():
-    link = partial(convert.link_names, resolve=lambda name: 'api/a.html#half' if name == 'half' else None, up='../')
+    link = partial(prose.link_names, resolve=lambda name: 'api/a.html#half' if name == 'half' else None, up='../')
     assert link('Use `half`.') == 'Use [`half`](../api/a.html#half).'
-    for text in ('`other`', '## All about `half`', '[see `half`](x.html)', '$`half`$', '``half` ``', '```python\n`half`\n```', '<b title="`half`">'):
+    for text in ('`other`', '## All about `half`', '[see `half`](x.html)', '$`half`$', '``half` ``',
+                 '```python\n`half`\n```', '<b title="`half`">'):
         assert link(text) == text
     assert link('# Title\n\nThen `half`.') == '# Title\n\nThen [`half`](../api/a.html#half).'
 
 def test_callouts():
-    text = convert.callouts('Before.\n\n> **Predict, then run.** What is\n> `1 + 1`?\n>\n> - two\n\n> A plain quotation.\n\nAfter.')
-    assert '::::::{admonition} Predict, then run\n:class: predict\n\nWhat is\n`1 + 1`?\n\n- two\n::::::' in text
+    text = prose.callouts('Before.\n\n> **Note.** What is\n> `1 + 1`?\n>\n> - two\n\n> A plain quotation.\n\nAfter.')
+    assert '::::::{admonition} Note\n:class: note\n\nWhat is\n`1 + 1`?\n\n- two\n::::::' in text
     assert '> A plain quotation.' in text and text.endswith('After.')
-    assert {convert.callouts(f'> **{lead}.** x').split(':class: ')[1].split()[0] for lead in
-            ('Before you start', 'Predict, then run', 'Note', 'Tip', 'Warning', 'In short')} == set(convert.KINDS.values())
+    assert {prose.callouts(f'> **{lead}.** x').split(':class: ')[1].split()[0] for lead in
+            ('Before you start', 'Note', 'Tip', 'Warning', 'In short')} == set(prose.KINDS.values())
     fenced = '```\n> **Note.** not this\n```'
-    assert convert.callouts(fenced) == fenced
+    assert prose.callouts(fenced) == fenced
 
 def test_terms_are_collected_with_their_sentence_and_get_anchors():
     text = 'First this. A ***mini-batch*** is the handful, e.g. 64,\nof items for one step. Then that.\n\n> A ***seed*** starts it.\n\n```\n***no***\n```'
-    assert [term for term, _ in convert.find_terms(text)] == ['mini-batch', 'seed']
-    assert convert.find_terms(text)[0][1] == 'A ***mini-batch*** is the handful, e.g. 64, of items for one step.'
-    assert '<dfn id="term-mini-batch">**mini-batch**</dfn>' in convert.mark_terms(text) and '***no***' in convert.mark_terms(text)
-    assert convert.slug('L1 norm') == 'term-l1-norm'
-    assert convert.slug('mean\nsquared') == 'term-mean-squared'
+    assert [term for term, _ in prose.find_terms(text)] == ['mini-batch', 'seed']
+    assert prose.find_terms(text)[0][1] == 'A ***mini-batch*** is the handful, e.g. 64, of items for one step.'
+    assert '<dfn id="term-mini-batch">**mini-batch**</dfn>' in prose.mark_terms(text) and '***no***' in prose.mark_terms(text)
+    assert prose.slug('L1 norm') == 'term-l1-norm'
+    assert prose.slug('mean\nsquared') == 'term-mean-squared'
 
 def test_links_to_lessons():
-    assert convert.link_lessons('[a](01_sgd.ipynb) [b](01_sgd.ipynb#The-Loss) [c](x.html)') == '[a](01_sgd.html) [b](01_sgd.html#the-loss) [c](x.html)'
+    assert prose.link_lessons('[a](01_sgd.ipynb) [b](01_sgd.ipynb#The-Loss) [c](x.html)') == '[a](01_sgd.html) [b](01_sgd.html#the-loss) [c](x.html)'
 
 def test_directives_go():
-    assert convert.directives('#| export\n#| eval: false\nx = 1\n# note') == ({'export': '', 'eval': 'false'}, 'x = 1\n# note')
+    assert convert.directives('#| export\n#| eval: false\nx = 1\n# note') == ({'export': '',
+                                                                               'eval': 'false'},
+                                                                               'x = 1\n# note')
     assert not convert.is_shown(code('#| hide\nx = 1')) and not convert.is_shown(code('#| default_exp core\n')) and convert.is_shown(code('x'))
 
 @pytest.fixture
 def converter(toy):
     kept = {}
-    one = convert.Converter('00_first', names_of(toy), lambda name, content: kept.setdefault(name, content) and f'figures/{name}', {'c3': 'def third(x):\n    ...'})
+    one = convert.Converter('00_first', names_of(toy), lambda name,
+                            content: kept.setdefault(name, content) and f'figures/{name}',
+                            {'c3': 'def third(x):\n    ...'})
     one.kept, one.imports, one.defined, one.module = kept, {}, set(), one.names.modules['first']
     return one
 
@@ -190,18 +227,69 @@ def test_a_solution_is_folded_below_what_the_student_sees(converter):
     assert 'def third(x):\n    return x / 3\n```' in folded and '12' in folded and 'SOLUTION' not in text
 
 def test_a_check_is_folded(converter):
-    text = converter.code(code("@exercise('hint')\ndef check(): ...\ncheck()", prints('Right')), 'c4')
-    assert text.index('<details class="check">') < text.index('@exercise') < text.index('Right') < text.index('</details>')
+    text = converter.code(code("@exercise('hint')\ndef check(): ...\ncheck()", prints('Right')),
+                          'c4')
+    folds = re.findall(r'<details class="(\w+)">(.*?)</details>', text, re.S)
+    assert [kind for kind, _ in folds] == ['hint', 'check']
+    assert '@exercise(...)' in folds[1][1] and 'Right' in folds[1][1]
+
+def test_hints_come_one_by_one_and_before_the_solution(converter):
+    answer = code('def third(x):\n    ### BEGIN SOLUTION\n    return x / 3\n    ### END SOLUTION',
+                  name='c3')
+    check = code("@exercise('divide', 'by <3>')\ndef check_third(f): ...\ncheck_third(third)",
+                 name='c4')
+    text = converter.page(notebook(markdown('# T'), answer, check))
+    first, second = text.index('<summary>Hint 1</summary>'), text.index('<summary>Hint 2</summary>')
+    assert first < text.index('divide') < second < text.index('by &lt;3&gt;') < text.index('class="solution"')
+    assert text.count('divide') == 1 and '@exercise(...)\ndef check_third' in text
+    assert text.count('<details class="hint">') == 2 and '<details open' not in text
+
+PREDICTION = '''before = 3
+with predict_first('Up or down?', 'up', 'down') as guess:
+    after = before - 1
+    guess.answer('down' if after < before else 'up',
+                 'Minus one.')
+after'''
+
+def test_a_prediction_keeps_its_result_folded(converter):
+    asked = shows(text_html='<div class="predict-first"><p>Up or down?</p><ul><li>up</li></ul></div>')
+    answer = shows(text_html='<p class="predicted">It is: <b>down</b>. Minus one.</p>')
+    text = converter.code(code(PREDICTION, prints('early'), asked, prints('2'), answer), 'c2')
+    shown, folded = text.split('<details class="predicted"><summary>See what happens</summary>')
+    assert 'early' in shown and 'Up or down?' in shown and shown.count('Up or down?') == 1
+    assert 'before = 3\nafter = before - 1\nafter\n' in shown
+    for late in ('It is:', 'Minus one', '>2<', 'guess.answer'): assert late not in shown, late
+    assert '>2<' in folded and 'It is: <b>down</b>' in folded
+
+def test_folders_of_this_machine_get_the_name_they_have_anywhere(toy):
+    one = convert.Converter('00_first', names_of(toy), None, private=('/tmp/',),
+                            shorter={'/tmp/(?!ipykernel)\\w+': '…', '/build/home': '~/.lessonlib'})
+    text = one.outputs(code('', prints('/tmp/x7f/a.csv in /build/home/mnist')), 'c')
+    assert '…/a.csv in ~/.lessonlib/mnist' in text and one.problems == []
+    one.outputs(code('', prints('/tmp/ipykernel_1/7.py:2: UserWarning: old')), 'c')
+    assert len(one.problems) == 1
+
+def test_imports_are_folded_and_what_they_show_is_not(converter):
+    text = converter.code(code('import os\nimport sys', prints('hello')), 'c5')
+    assert '<summary>Imports</summary>' in text and text.index('</details>') < text.index('hello')
+    assert '<summary>Set-up</summary>' in converter.code(code('import os\nimport re\nx = 1'), 'c5')
+    assert '<details' not in converter.code(code('import os\nx = 1\ny = 2\nz = 3'), 'c5')
 
 def test_exported_code_is_shown_in_full_with_its_module(converter):
     text = converter.code(code('#| export\ndef half(x): return x / 2'), 'c1')
     assert 'id="cell-c1"' in text and 'def half(x): return x / 2' in text and '#|' not in text
     assert 'exported to <a href="api/first.html#Loader">toycourse.first</a>' in text
-    assert 'exported to' not in converter.code(code('half(3)'), 'c9') and converter.code(code('#| hide\nhalf(3)', prints('1.5')), 'c8') == ''
-    assert converter.code(code('#| hide\nshow()', shows(text_markdown='See `half`.', text_plain='<M>')), 'c8') == 'See [`half`](api/first.html#half).'
+    assert 'exported to' not in converter.code(code('half(3)'),
+                                               'c9') and converter.code(code('#| hide\nhalf(3)',
+                                                                             prints('1.5')),
+                                                                             'c8') == ''
+    assert converter.code(code('#| hide\nshow()',
+                               shows(text_markdown='See `half`.', text_plain='<M>')),
+                               'c8') == 'See [`half`](api/first.html#half).'
 
 def test_a_figure_becomes_a_file_with_its_description(converter):
-    text = converter.code(code('plot()', shows('A "bent" line', image_png=PICTURE, text_plain='<Figure>')), 'c2')
+    text = converter.code(code('plot()', shows('A "bent" line', image_png=PICTURE,
+                                               text_plain='<Figure>')), 'c2')
     assert '<figure class="picture"><img src="figures/c2-0.png" alt="A &quot;bent&quot; line" width="1" height="1" loading="lazy"></figure>' in text
     assert converter.kept['c2-0.png'].startswith(b'\x89PNG') and '&lt;Figure' not in text and converter.problems == []
     converter.code(code('plot()', shows(image_png=PICTURE)), 'c5')
@@ -209,11 +297,13 @@ def test_a_figure_becomes_a_file_with_its_description(converter):
 
 def test_text_output(converter):
     show = lambda *outputs: converter.outputs(code('', *outputs), 'c')
-    assert show(prints('one\n'), prints('two\n')).count('<pre') == 1          # pieces of one stream in one box
+    # pieces of one stream in one box
+    assert show(prints('one\n'), prints('two\n')).count('<pre') == 1
     assert show(prints('one\n'), prints('two\n', 'stderr')).count('<pre') == 2
     assert '50%' not in show(prints('\r 50%\r100%\n')) and '100%' in show(prints('\r 50%\r100%\n'))
     assert '&lt;b&gt;' in show(prints('<b>'))
-    error = show(dict(output_type='error', ename='E', evalue='', traceback=['\x1b[0;31mBad\x1b[0m <x> \x1b[38;5;28m+\x1b[39m']))
+    error = show(dict(output_type='error', ename='E', evalue='',
+                      traceback=['\x1b[0;31mBad\x1b[0m <x> \x1b[38;5;28m+\x1b[39m']))
     assert 'class="output error' in error and 'ansi-red' in error and '\x1b' not in error and '&lt;x&gt;' in error
 
 def test_html_output(converter):
@@ -226,9 +316,9 @@ def test_html_output(converter):
 
 def test_signatures_are_spaced():
     ugly = 'def f(\n    a:int=3, # the first\n    *b:str, # the rest\n    c=None\n)->dict: # all'
-    assert build.tidy_signature(ugly) == 'def f(\n    a: int = 3, # the first\n    *b: str, # the rest\n    c=None\n) -> dict  # all'
-    assert build.tidy_signature('def f():') == 'def f()'
-    assert build.tidy_signature('def f()->None:') == 'def f() -> None'
+    assert api.tidy_signature(ugly) == 'def f(\n    a: int = 3, # the first\n    *b: str, # the rest\n    c=None\n) -> dict  # all'
+    assert api.tidy_signature('def f():') == 'def f()'
+    assert api.tidy_signature('def f()->None:') == 'def f() -> None'
 
 # ---------------------------------------------------------------- the toy site, whole and broken
 
@@ -259,47 +349,123 @@ def test_a_second_build_touches_only_what_changed(toy_site):
     assert 'One more line' in toy_site.page('01_second')
 
 DEFECTS = {
-    'lesson': (markdown('[nowhere](99_none.ipynb)'), r'00_first\.html: link 99_none\.html leads nowhere'),
-    'anchor': (markdown('[nowhere](01_second.ipynb#nothing)'), r'link 01_second\.html#nothing: no such place'),
-    'image': (markdown('![a missing picture](missing.png)'), r'resource missing\.png leads nowhere'),
-    'host': (markdown('[repository](https://lessonlib.invalid/x)'), r'lessonlib\.invalid/x, which does not exist'),
-    'figure': (code('plot()', shows(image_png=PICTURE), name='c7'), r'figure of cell c7 has no alt text'),
-    'html image': (code('show()', shows(text_html='<p><img src="data:image/png;base64,AA=="></p>')), r'picture data:image/png;base64,AA== has no alt text'),
-    'script': (code('show()', shows(text_html='<script src="https://cdn.example/x.js"></script>')), r'loads https://cdn\.example/x\.js from the internet'),
+    'page': (markdown('[nowhere](none.html)'), r'00_first\.html: link none\.html leads nowhere'),
+    'address': (code('x', prints('<Loader object at 0x7f1>'), name='c6'),
+                r'00_first: the output of cell c6 shows Loader object at 0x7f1'),
+    'folder': (code('x', prints('see /home/builder/data'), name='c8'),
+               r'cell c8 shows a folder of this machine, /home/builder/'),
+    'newline': (code('x', prints('one\\ntwo'), name='c9'), r'cell c9 shows a literal \\n'),
+    'anchor': (markdown('[nowhere](01_second.ipynb#nothing)'),
+               r'link 01_second\.html#nothing: no such place'),
+    'image': (markdown('![a missing picture](missing.png)'),
+              r'resource missing\.png leads nowhere'),
+    'host': (markdown('[repository](https://lessonlib.invalid/x)'),
+             r'lessonlib\.invalid/x, which does not exist'),
+    'figure': (code('plot()', shows(image_png=PICTURE), name='c7'),
+               r'figure of cell c7 has no alt text'),
+    'html image': (code('show()', shows(text_html='<p><img src="data:image/png;base64,AA=="></p>')),
+                   r'picture data:image/png;base64,AA== has no alt text'),
+    'script': (code('show()', shows(text_html='<script src="https://cdn.example/x.js"></script>')),
+               r'loads https://cdn\.example/x\.js from the internet'),
     'stylesheet': (code('show()', shows(text_html='<link rel="stylesheet" href="//cdn.example/x.css">')), r'loads //cdn\.example/x\.css from the internet'),
     'css': (code('show()', shows(text_html='<style>p { background: url("http://cdn.example/x.png") }</style>')), r'loads http://cdn\.example/x\.png from'),
-    'term': (markdown('Once more: a ***half*** is half.'), r'"half" is already defined in 00_first'),
+    'term': (markdown('Once more: a ***half*** is half.'),
+             r'"half" is already defined in 00_first'),
     'warning': (markdown('See {doc}`nothing`.'), r"unknown document: 'nothing'")}
 
 @pytest.fixture(scope='module')
 def broken(toy_site):
     "What the builder says to a course with every defect at once, and a lesson that stopped"
-    stopped = {**toy_site.books['01_second'], 'metadata': {'lessonlib': dict(seconds=1, error=dict(index=3, name='ValueError', value='no'))}}
-    return toy_site.attempt(**{'00_first': worse(toy_site.books['00_first'], *(cell for cell, _ in DEFECTS.values())), '01_second': stopped})
+    stopped = {**toy_site.books['01_second'], 'metadata': {'lessonlib': dict(seconds=1,
+                                                                             error=dict(index=3,
+                                                                                        name='ValueError', value='no'))}}
+    return toy_site.attempt(**{'00_first': worse(toy_site.books['00_first'],
+                                                 *(cell for cell, _ in DEFECTS.values())),
+                                                 '01_second': stopped})
 
 @pytest.mark.parametrize('defect', DEFECTS)
-def test_a_defect_fails_the_build(broken, defect): assert len(re.findall(DEFECTS[defect][1], broken)) == 1, broken
+def test_a_defect_fails_the_build(broken, defect): assert len(re.findall(DEFECTS[defect][1],
+                                                                         broken)) == 1, broken
 
 def test_a_lesson_that_stopped_fails_the_build(broken): assert '01_second: cell 4 stopped with ValueError: no' in broken
 
-@pytest.mark.parametrize('defect', ['lesson', 'figure', 'script'])
+@pytest.mark.parametrize('defect', ['page', 'figure', 'script'])
 def test_one_defect_is_enough(toy_site, defect):
     assert re.search(DEFECTS[defect][1], toy_site.attempt(**{'00_first': worse(toy_site.books['00_first'], DEFECTS[defect][0])}))
+
+def test_front_matter_gives_the_frame(toy_site):
+    """The sentence stands under the title, the rest of the front matter nowhere; the workshop hangs
+    behind."""
+    first = toy_site.page('00_first')
+    assert '<p>You will halve.</p>' in first and 'track: lesson' not in first
+    assert 'href="01_second.html">01 · Second' in toy_site.page('workshop')
+    assert 'You will load.' in toy_site.page('workshop') and not (toy_site.out/'appendix.html').exists()
+    assert 'As <a class="reference external" href="00_first.html">the first</a>' in toy_site.page('write_a_lesson')
+
+
+def test_a_title_reaches_pages_that_have_not_changed(toy_site):
+    "The course's title and a lesson's: also in the side bar of every other page."
+    assert 'Wooden toys' not in toy_site.page('00_first')
+    toy_site.state.title = 'Wooden toys'
+    second = toy_site.books['01_second']
+    changed = {**second, 'cells': [markdown('# Quickly\n\n> You will load.\n\n- track: lesson',
+                                            'mm'),
+                                   *second['cells'][1:]]}
+    try:
+        assert toy_site.attempt(**{'01_second': changed}) == ''
+        first = toy_site.page('00_first')
+        assert 'Wooden toys' in first and '01 · Quickly' in first and '01 · Second' not in first
+    finally: toy_site.state.title = 'Toys'
+
+
+def test_a_part_of_the_course_builds(toy_site):
+    "Links to a lesson that is not here become words, and the builder says so."
+    second = toy_site.root/'nbs'/'01_second.ipynb'
+    toy_site.attempt()
+    text = second.read_text()
+    second.unlink()
+    index = notebook(markdown('# Toys\n\nOne lesson, and [another](01_second.ipynb#x).'))
+    try:
+        (toy_site.root/'nbs'/'index.ipynb').write_text(json.dumps(index))
+        site = toy_site.site()
+        build.build(site)
+        assert site.notes == ['01_second is not here: named without a link in index']
+        assert 'and another.' in toy_site.page('index') and not (toy_site.out/'01_second.html').exists()
+        assert 'Second' not in toy_site.page('00_first')
+    finally: second.write_text(text)
+
+
+def test_a_part_that_needs_more_says_what_is_missing(toy_site):
+    "One line, before anything is run."
+    (toy_site.root/'nbs'/'00_first.ipynb').rename(toy_site.root/'away')
+    needs = worse(toy_site.books['01_second'], code('from toycourse.first import half', name='c7'))
+    (toy_site.root/'nbs'/'01_second.ipynb').write_text(json.dumps(needs))
+    site = toy_site.site()
+    site.execute = lambda *arguments: pytest.fail('nothing may run')
+    try:
+        with pytest.raises(build.BuildError) as problem: build.build(site)
+    finally: (toy_site.root/'away').rename(toy_site.root/'nbs'/'00_first.ipynb')
+    assert str(problem.value) == ('00_first.ipynb is missing: 01_second import toycourse.first, '
+                                  'which it builds')
 
 def test_pages_without_a_source_go(toy_site):
     stale = toy_site.out/'99_old.html'
     stale.write_text('<a href="nowhere.html">x</a>')
-    assert toy_site.attempt() == '' and not stale.exists()   # and after all those defects it is whole again
+    # and after all those defects it is whole again
+    assert toy_site.attempt() == '' and not stale.exists()
 
-# ---------------------------------------------------------------- the course's own site in a browser
+# ---------------------------------------------------------------- the course's own site in a
+# browser
 
 @pytest.fixture(scope='session')
 def site():
     "The folder of the built site"
     (ROOT/'_build').mkdir(exist_ok=True)
     with FileLock(ROOT/'_build'/'site.lock'):
-        run = subprocess.run([sys.executable, str(ROOT/'docs'/'build.py')], capture_output=True, text=True, cwd=ROOT)
-    if run.returncode: pytest.fail(f'the site was not built:\n{run.stdout}{run.stderr}'[-6000:], pytrace=False)
+        run = subprocess.run([sys.executable, str(ROOT/'docs'/'build.py')], capture_output=True,
+                             text=True, cwd=ROOT)
+    if run.returncode: pytest.fail(f'the site was not built:\n{run.stdout}{run.stderr}'[-6000:],
+                                   pytrace=False)
     return ROOT/'_docs'
 
 @pytest.fixture(scope='module')
@@ -313,7 +479,20 @@ def page(browser):
     yield browser
     assert browser.watch.external == [] and browser.watch.complaints == []
 
-def lessons(): return [path.stem for path in sorted((ROOT/'nbs').glob('*.ipynb')) if path.stem != 'index']
+def lessons(*tracks):
+    "The names of the notebooks in reading order; of some tracks only"
+    from lessonlib.course import about, lessons
+    return [path.stem for path in lessons(ROOT/'nbs') if path.stem != 'index'
+            and (not tracks or about(path).track in tracks)]
+
+def test_links_lead_to_notebooks_that_are_here():
+    "A part of a course may name lessons that it does not have; this is the whole."
+    here = {path.stem for path in (ROOT/'nbs').glob('*.ipynb')}
+    for path in (ROOT/'nbs').glob('*.ipynb'):
+        for cell in json.loads(path.read_text())['cells']:
+            if cell['cell_type'] != 'markdown': continue
+            for stem in re.findall(r'\]\((?:\./)?([\w-]+)\.ipynb', ''.join(cell['source'])):
+                assert stem in here, f'{path.name} links to {stem}.ipynb'
 
 @needs_chromium
 def test_every_page_opens_from_disk_and_has_what_it_promises(site, page):
@@ -324,7 +503,8 @@ def test_every_page_opens_from_disk_and_has_what_it_promises(site, page):
         assert page.locator('h1').count(), f'{path}: no heading'
         assert (page.watch.external, page.watch.complaints) == ([], []), path
         if path.parent != site or path.stem not in lessons(): continue
-        assert re.search(r'Ran in [\d.]+ (s|min) on two cores; slowest cell [\d.]+ s', page.locator('.lesson-bar').inner_text()), path
+        assert re.search(r'Ran in [\d.]+ (s|min) on two cores; slowest cell [\d.]+ s',
+                         page.locator('.lesson-bar').inner_text()), path
         assert page.locator('.lesson-cell').count() and page.locator('div.highlight button.copybtn').count(), path
         assert page.locator('.exported').count(), path
 
@@ -377,7 +557,8 @@ def test_a_picture_moves_by_mouse_and_keyboard(site, page):
     box = page.locator('.explore').first
     knob, picture = box.locator('input[type="range"]').first, box.locator('img')
     knob.scroll_into_view_if_needed()
-    state = lambda: (picture.get_attribute('src'), picture.get_attribute('alt'), box.locator('output').first.inner_text())
+    state = lambda: (picture.get_attribute('src'), picture.get_attribute('alt'),
+                     box.locator('output').first.inner_text())
     seen = [state()]
     place = knob.bounding_box()
     page.mouse.move(place['x'] + place['width'] / 2, place['y'] + place['height'] / 2)
@@ -394,12 +575,14 @@ def test_a_picture_moves_by_mouse_and_keyboard(site, page):
 def test_previous_and_next_walk_the_course_in_order(site, page):
     page.goto((site/'index.html').as_uri())
     seen, back = ['index'], []
-    while seen[-1] != 'glossary' and len(seen) < 60:
+    while seen[-1] != 'glossary' and len(seen) < 90:
         page.locator('a.right-next').click()
         page.wait_for_url(lambda url: not url.endswith(f'/{seen[-1]}.html'))
         back.append(page.locator('a.left-prev').get_attribute('href').removesuffix('.html'))
         seen.append(page.url.split('/_docs/')[1].removesuffix('.html'))
-    assert seen == ['index', *lessons(), 'glossary'] and back == seen[:-1]
+    assert seen == ['index', *lessons('lesson'), 'workshop', *lessons('workshop'), 'appendix',
+                    *lessons('appendix'), 'glossary']
+    assert back == seen[:-1]
     page.locator('a.left-prev').click()
     page.wait_for_url(f'**/{seen[-2]}.html')
 
@@ -410,14 +593,15 @@ def test_a_solution_unfolds(site, page):
     assert not fold.locator('pre').first.is_visible()
     fold.locator('summary').click()
     assert fold.locator('pre').first.is_visible() and 'SOLUTION' not in page.locator('body').inner_text()
-    assert page.locator('details.check').count() >= 3
+    assert page.locator('details.check').count() >= 3 and page.locator('details.hint').count() >= 3
 
 @needs_chromium
 def test_names_lead_to_the_api_and_back(site, page):
     page.goto((site/'01_sgd.html').as_uri())
     page.locator('.bd-article a[href="api/sgd.html#SGD"]').first.click()
     page.wait_for_url('**/api/sgd.html#SGD')
-    section = page.locator('section:has(> .signature)').filter(has=page.locator('h2', has_text=re.compile('^SGD')))
+    section = page.locator('section:has(> .signature)').filter(has=page.locator('h2',
+                                                                                has_text=re.compile('^SGD')))
     assert 'class SGD(' in section.locator('.signature').first.inner_text()
     source, taught = section.locator('.places a').first, section.locator('.places a').nth(1)
     there = taught.get_attribute('href')
@@ -445,5 +629,6 @@ def test_it_works_from_a_web_server(site, page):
         page.goto(f'{here}/01_sgd.html')
         page.wait_for_selector('mjx-container svg', state='attached')
         page.goto(f'{here}/search.html?q=broadcasting')
-        page.wait_for_selector('#search-results ul.search li p.context')   # served, the results come with a few words each
+        # served, the results come with a few words each
+        page.wait_for_selector('#search-results ul.search li p.context')
     finally: server.shutdown()

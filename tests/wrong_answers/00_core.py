@@ -5,11 +5,6 @@ WRONG = {
         'with rng_guard(seed): random.shuffle(items)\nreturn items',                       # changes the caller's list
         'with rng_guard(): items = random.sample(list(items), len(items))\nreturn items',  # forgets the seed
     ],
-    'check_grid_shape': [
-        'return count // columns',                 # loses the last, half-full row
-        'return count // columns + 1',             # an empty row when it fits exactly
-        'return round(count / columns)',
-    ],
     'check_to_tensor': [
         'return torch.from_numpy(array).reshape(3, *array.shape[:2]).float() / 255',   # scrambles the pixels
         'return torch.from_numpy(array).permute(2, 0, 1).float()',                     # still 0 to 255

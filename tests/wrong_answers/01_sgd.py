@@ -43,15 +43,6 @@ WRONG = {
         '        a.grad.zero_()\n'
         'return a.detach()',                                # for two parameters only
     ],
-    'check_average_memory': [
-        'memory = 0.\n'
-        'for slope in slopes: memory = momentum * memory + slope\n'
-        'return memory',                                    # the added form
-        'memory = slopes[0]\n'
-        'for slope in slopes[1:]: memory = momentum * memory + (1 - momentum) * slope\n'
-        'return memory',                                    # starts at the first slope
-        'return sum(slopes) / len(slopes)',                 # the plain average
-    ],
     'check_explodes': [
         'return lr > 0.5',                                  # swings, but still shrinks
         'return 1 - 2 * lr > 1',                            # forgets the sign

@@ -6,12 +6,6 @@ WRONG = {
         'return rmse_distance(images[:, None], ideals).argmax(1)',
         'return rmse_distance(images[:, None], ideals)',
     ],
-    'check_two_class_loss': [
-        'return torch.where(targets == positive, 1 - predictions, predictions).mean()',
-        'sure = predictions.sigmoid()\nreturn torch.where(targets == positive, sure, 1 - sure).mean()',
-        'sure = predictions.sigmoid()\nreturn torch.where(targets == 3, 1 - sure, sure).mean()',
-        'sure = predictions.sigmoid()\nreturn torch.where(targets == positive, 1 - sure, sure)',
-    ],
     'check_ten_class_accuracy': [
         'return (scores.argmax(0) == labels).float().mean()',
         'return (scores.argmax(1) == labels).sum()',

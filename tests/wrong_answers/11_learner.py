@@ -33,4 +33,26 @@ WRONG = {
         '    else: self.waited += 1\n'
         '    if self.waited > self.patience: raise CancelFitException',            # one epoch too late
     ],
+    'check_smoothed': [
+        'average, result = 0., []\n'
+        'for value in values:\n'
+        '    average = beta * average + (1 - beta) * value\n'
+        '    result.append(average)\n'
+        'return result',                                     # never debiased
+        'average, result = 0., []\n'
+        'for t, value in enumerate(values, 1):\n'
+        '    average = (beta * average + (1 - beta) * value) / (1 - beta**t)\n'
+        '    result.append(average)\n'
+        'return result',                                     # the running number is divided, too
+        'average, result = 0., []\n'
+        'for t, value in enumerate(values, 1):\n'
+        '    average = (1 - beta) * average + beta * value\n'
+        '    result.append(average / (1 - (1 - beta)**t))\n'
+        'return result',                                     # beta on the wrong side
+        'average, result = values[0], []\n'
+        'for value in values:\n'
+        '    average = beta * average + (1 - beta) * value\n'
+        '    result.append(average)\n'
+        'return result',                                     # starts at the first value
+    ],
 }

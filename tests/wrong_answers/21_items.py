@@ -1,5 +1,11 @@
 """Typical wrong answers to the exercises of 21_items; each must be refused."""
 WRONG = {
+    'check_leaked': [
+        'return sorted(set(train) & set(valid))',               # the items, not their groups
+        'return {group(i) for i in train} & {group(i) for i in valid}',     # not a sorted list
+        'return sorted({group(item) for item in train + valid})',           # all groups
+        'return sorted(group(i) for i in valid if group(i) in {group(j) for j in train})',   # zoe twice
+    ],
     'check_by_last_films': [
         'return list(range(len(items) - n)), list(range(len(items) - n, len(items)))',
         'films = sorted({film for film, frame in items})[-n:]\n'

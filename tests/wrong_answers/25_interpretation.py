@@ -17,4 +17,10 @@ WRONG = {
         'both = np.triu(matrix + matrix.T, 1)\n'
         'return [(int(i), int(j), int(both[i, j])) for i, j in zip(*both.nonzero())]',   # not sorted
     ],
+    'check_by_item': [
+        'return values[torch.as_tensor(places)]',                                # the opposite of what is asked
+        'return values.sort(0).values',                                          # right only by luck
+        'return values[torch.as_tensor(places).argsort(descending=True)]',
+        'return values',
+    ],
 }

@@ -15,7 +15,7 @@ WRONG = {
         'scaled = scores / temperature\npowers = (scaled - scaled.amax(0)).exp()\n'
         'return powers / powers.sum(0)',
     ],
-    'check_smoothed': [
+    'check_label_smoothing': [
         'return (1 - eps) * cross_entropy(scores, targets)',
         'return cross_entropy(scores, targets) + eps',
         'log_probs = log_softmax(scores)\n'

@@ -17,16 +17,6 @@ WRONG = {
         # the finished head with other sizes
         'def small_head(n_features, n_out): return create_head(n_features, n_out, ps=.2)',
     ],
-    'check_spread': [
-        # equal steps in place of equal factors
-        'def spread(first, last, n): return [first + (last - first) * i / (n - 1) for i in range(n)]',
-        # n steps in place of n - 1: never arrives
-        'def spread(first, last, n): return [first * (last / first)**(i / n) for i in range(n)]',
-        # ten times the one before, wherever it ends
-        'def spread(first, last, n): return [first * 10**i for i in range(n)]',
-        # the wrong way round
-        'def spread(first, last, n): return [last * (first / last)**(i / (n - 1)) for i in range(n)]',
-    ],
     'check_count_trained': [
         # all parameters
         'def count_trained(learn, n):\n    learn.freeze_to(n)\n    return sum(p.numel() for p in learn.model.parameters())',

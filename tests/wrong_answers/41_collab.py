@@ -25,4 +25,10 @@ WRONG = {
         'best = scores.topk(k, dim=1).indices\nreturn liked.gather(1, best).all(1).float().mean()',
         'best = scores.topk(k, dim=1, largest=False).indices\nreturn liked.gather(1, best).any(1).float().mean()',
     ],
+    'check_error_by_stars': [
+        'errors = (preds - targets).square()\nreturn {s: errors[preds.round() == s].mean().item() for s in targets.unique().tolist()}',
+        'errors = (preds - targets).square()\nreturn {s: errors[targets == s].sum().item() for s in targets.unique().tolist()}',
+        'errors = (preds - targets).abs()\nreturn {s: errors[targets == s].mean().item() for s in targets.unique().tolist()}',
+        'errors = (preds - targets).square()\nreturn {s: errors.mean().item() for s in targets.unique().tolist()}',
+    ],
 }

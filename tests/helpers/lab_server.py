@@ -1,4 +1,5 @@
-"A real JupyterLab for the browser tests: on a folder of their own, with settings of its own, gone when they are done."
+"""A real JupyterLab for the browser tests: on a folder of their own, with settings of its own, gone
+when they are done."""
 import json
 import os
 import signal
@@ -12,9 +13,11 @@ import pytest
 
 from lessonlib.command import lab_command, lab_environment
 
-ROOT = Path(__file__).resolve().parent.parent
-OPEN_TO_ALL = ['--allow-root', '--IdentityProvider.token=', '--ServerApp.password=', '--ServerApp.disable_check_xsrf=True', '--ServerApp.port_retries=0']
-OWN_FOLDERS = {'JUPYTER_CONFIG_DIR': 'config', 'JUPYTER_DATA_DIR': 'data', 'JUPYTER_RUNTIME_DIR': 'runtime', 'IPYTHONDIR': 'ipython',
+ROOT = Path(__file__).resolve().parents[2]
+OPEN_TO_ALL = ['--allow-root', '--IdentityProvider.token=', '--ServerApp.password=',
+               '--ServerApp.disable_check_xsrf=True', '--ServerApp.port_retries=0']
+OWN_FOLDERS = {'JUPYTER_CONFIG_DIR': 'config', 'JUPYTER_DATA_DIR': 'data',
+               'JUPYTER_RUNTIME_DIR': 'runtime', 'IPYTHONDIR': 'ipython',
                'JUPYTERLAB_SETTINGS_DIR': 'settings', 'JUPYTERLAB_WORKSPACES_DIR': 'workspaces'}
 
 def free_port():
@@ -33,22 +36,29 @@ def wait_until_up(server, url, log, tries=300):
 
 @contextmanager
 def running_lab(notebook, own):
-    "The address of a JupyterLab on the folder of a notebook; its settings and its log are kept in the folder `own`"
+    """The address of a JupyterLab on the folder of a notebook; its settings and its log are kept in
+    the folder `own`"""
     log, port = own/'lab.log', free_port()
-    # Every cell stays in the page, also when it is scrolled away, so that a test can look at all of them.
+    # Every cell stays in the page, also when it is scrolled away, so that a test can look at all of
+    # them.
     settings = own/'settings'/'@jupyterlab'/'notebook-extension'/'tracker.jupyterlab-settings'
     settings.parent.mkdir(parents=True)
     settings.write_text(json.dumps({'windowingMode': 'none'}))
-    environment = {**lab_environment(notebook.parent), **{name: str(own/place) for name, place in OWN_FOLDERS.items()}, 'PYTHONPATH': str(ROOT)}
+    environment = {**lab_environment(notebook.parent),
+                   **{name: str(own/place) for name, place in OWN_FOLDERS.items()},
+                   'PYTHONPATH': str(ROOT)}
     for name in ('MPLBACKEND', 'LESSONLIB_PAPER'): environment.pop(name, None)
     with log.open('w') as output:
-        server = subprocess.Popen([*lab_command(notebook, browser=False, port=port), *OPEN_TO_ALL], env=environment,
-                                  cwd=notebook.parent, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+        server = subprocess.Popen([*lab_command(notebook, browser=False, port=port), *OPEN_TO_ALL],
+                                  env=environment,
+                                  cwd=notebook.parent, stdout=output, stderr=subprocess.STDOUT,
+                                  start_new_session=True)
     try:
         wait_until_up(server, f'http://127.0.0.1:{port}/api/status', log)
         yield f'http://127.0.0.1:{port}'
     finally:
-        server.send_signal(signal.SIGTERM)   # it stops its kernels, which have process groups of their own
+        # it stops its kernels, which have process groups of their own
+        server.send_signal(signal.SIGTERM)
         try: server.wait(20)
         except subprocess.TimeoutExpired: pass
         try: os.killpg(server.pid, signal.SIGKILL)

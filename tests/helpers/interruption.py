@@ -1,6 +1,5 @@
 "An interruption at a batch boundary, for tests that go on from a checkpoint."
 from lessonlib.learner import Callback
-import lessonlib.progress, lessonlib.checkpoint  # noqa: F401  for what they add to classes
 
 
 class Stop(Callback):

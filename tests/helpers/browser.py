@@ -1,4 +1,4 @@
-"""Headless Chromium for the tests: one page that remembers what it asked the internet for and what it complained about."""
+"""Headless Chromium for the tests: a page that remembers what it asked for elsewhere, and its complaints."""
 import os
 import shutil
 from contextlib import contextmanager
@@ -6,11 +6,15 @@ from urllib.parse import urlsplit
 
 import pytest
 
-CHROMIUM = os.environ.get('CHROMIUM') or shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
-ARGUMENTS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-             '--disable-component-update', '--disable-sync', '--disable-default-apps', '--disable-extensions']
+NAMES = 'chromium', 'chromium-browser', 'google-chrome'
+CHROMIUM = os.environ.get('CHROMIUM') or next(filter(None, map(shutil.which, NAMES)), None)
+ARGUMENTS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
+             '--disable-background-networking',
+             '--disable-component-update', '--disable-sync', '--disable-default-apps',
+             '--disable-extensions']
 
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason='no Chromium on this machine: the browser tests need one (or CHROMIUM=/path/to/it)')
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason='no Chromium on this machine: the '
+                                    'browser tests need one (or CHROMIUM=/path/to/it)')
 
 class Watch:
     "What a page did behind our back"
@@ -22,12 +26,15 @@ class Watch:
         page.on('pageerror', lambda error: self.complaints.append(str(error)[:500]))
 
     def _failed(self, request):
-        # ABORTED: the page was left before it came. A file that is not there, or a host, has another name.
-        if request.failure != 'net::ERR_ABORTED': self.complaints.append(f'{request.url[:200]} could not be loaded: {request.failure}')
+        # ABORTED: the page was left before it came. A file that is not there, or a host, has
+        # another name.
+        if request.failure == 'net::ERR_ABORTED': return
+        self.complaints.append(f'{request.url[:200]} could not be loaded: {request.failure}')
 
     def _request(self, request):
         place = urlsplit(request.url)
-        if place.scheme in ('http', 'https', 'ws', 'wss') and place.hostname not in ('127.0.0.1', 'localhost'): self.external.append(request.url)
+        if place.scheme not in ('http', 'https', 'ws', 'wss'): return
+        if place.hostname not in ('127.0.0.1', 'localhost'): self.external.append(request.url)
 
     def forget(self): self.external, self.complaints = [], []
 

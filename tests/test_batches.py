@@ -1,0 +1,98 @@
+"Loaders give every row once, averages are those of all items, looking leaves no trace."
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings, strategies as st
+from torch.utils.data import DataLoader, TensorDataset
+
+from lessonlib.batches import (AccumMetric, AvgMetric, DataLoaders, SmoothMean, TensorDataLoader,
+                               WeightedMean, accuracy, as_metric, binary_accuracy, error_rate, in_order,
+                               mae, random_kept, rmse, sigmoid_range, SigmoidRange)
+from lessonlib.core import set_seed
+from lessonlib.sgd import mse
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=7), min_size=1, max_size=9))
+def test_weighted_mean_is_the_mean_of_all_items(batches):
+    mean = WeightedMean()
+    for batch in batches: mean.add(sum(batch) / len(batch), len(batch))
+    items = [x for batch in batches for x in batch]
+    assert mean.value == pytest.approx(sum(items) / len(items), abs=1e-6)
+
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(-100, 100), min_size=1, max_size=40), st.floats(0, .99))
+def test_smooth_mean_is_the_weighted_sum(values, beta):
+    smooth = SmoothMean(beta)
+    for value in values: last = smooth.add(value)
+    shares = [beta**age for age in range(len(values))][::-1]
+    assert last == pytest.approx(sum(s * v for s, v in zip(shares, values)) / sum(shares), abs=1e-6)
+
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 30), st.integers(1, 12), st.integers(0, 99))
+def test_metrics_do_not_depend_on_batches(n, bs, seed):
+    generator = torch.Generator().manual_seed(seed)
+    pred, targ = torch.randn(n, 4, generator=generator), torch.randn(n, 4, generator=generator)
+    classes = torch.randint(0, 4, (n,), generator=generator)
+    for func, y in ((accuracy, classes), (error_rate, classes), (mse, targ), (mae, targ), (rmse, targ),
+                    (binary_accuracy, (targ > 0).float())):
+        metric = as_metric(func)
+        for p, t in zip(pred.split(bs), y.split(bs)):
+            metric.accumulate(type('Batch', (), dict(pred=p, yb=(t,))))
+        assert metric.value == pytest.approx(func(pred, y).item(), abs=1e-5), func.__name__
+
+
+
+def test_looking_at_a_batch_draws_no_random_numbers():
+    generator = torch.Generator().manual_seed(1)
+    train = DataLoader(TensorDataset(torch.arange(9.)), 2, shuffle=True, generator=generator)
+    dls = DataLoaders(train, device='cpu')
+    state, own = torch.get_rng_state(), generator.get_state()
+    dls.one_batch()
+    assert torch.equal(state, torch.get_rng_state()) and torch.equal(own, generator.get_state())
+
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 40), st.integers(1, 15), st.booleans(), st.booleans())
+def test_tensor_loader_gives_every_row_once(n, bs, shuffle, drop_last):
+    x = torch.arange(n)
+    loader = TensorDataLoader(x, -x, bs=bs, shuffle=shuffle, drop_last=drop_last)
+    batches = list(loader)
+    assert len(batches) == len(loader)
+    rows = [i for a, b in batches for i in a.tolist()]
+    assert all(torch.equal(a, -b) for a, b in batches) and len(rows) == (n // bs * bs if drop_last else n)
+    assert len(set(rows)) == len(rows) and (shuffle or rows == list(range(len(rows))))
+
+
+def test_random_states_are_kept():
+    own = torch.Generator().manual_seed(1)
+    dls = DataLoaders(TensorDataLoader(torch.arange(9), shuffle=True, generator=own), device='cpu')
+    with random_kept(dls): first, noise = next(iter(dls.train))[0], torch.rand(3)
+    assert torch.equal(next(iter(dls.train))[0], first) and torch.equal(torch.rand(3), noise)
+
+
+def test_in_order_knows_what_it_can_put_in_order():
+    data = TensorDataset(torch.arange(9))
+    shuffled = DataLoader(data, 2, shuffle=True, drop_last=True)
+    assert torch.cat([b[0] for b in in_order(shuffled)]).tolist() == list(range(9))
+    own = DataLoader(data, 2, sampler=[3, 1])
+    assert in_order(own) is own
+
+
+def test_representations_can_be_read():
+    dls = DataLoaders(TensorDataLoader(torch.zeros(9, 3), torch.zeros(9), bs=4, shuffle=True), device='cpu')
+    assert repr(dls) == ('DataLoaders on cpu: TensorDataLoader of 9 items of (3,), (), 3 batches of 4, shuffled; None')
+    assert 'object at 0x' not in repr(DataLoaders(DataLoader(range(9)), device='cpu')) + repr(AvgMetric(mae))
+
+
+def test_sigmoid_range():
+    x = torch.linspace(-9, 9, 50)
+    y = sigmoid_range(x, -1, 3)
+    assert y.min() > -1 and y.max() < 3 and torch.equal(SigmoidRange(-1, 3)(x), y)
+    assert sigmoid_range(torch.zeros(1), -1, 3).item() == pytest.approx(1)

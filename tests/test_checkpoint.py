@@ -1,0 +1,188 @@
+"Files that hold numbers and JSON, never code; recipes that call only what this library marks."
+import contextlib
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from helpers.small_learner import data, learner, net, same, weights
+from lessonlib import checkpoint
+from lessonlib.batches import DataLoaders
+from lessonlib.checkpoint import (Checkpoint, NotExportable, Part, from_recipe, load_learner, makes_model,
+                                  read_tensors, why_not, write_tensors)
+from lessonlib.core import set_seed
+
+
+def test_save_and_load(tmp_path):
+    learn = learner(path=tmp_path)
+    learn.fit(2)
+    file = learn.save('stage-1')
+    assert file == tmp_path/'models'/'stage-1.safetensors'
+    assert [f.name for f in file.parent.iterdir()] == [file.name], 'nothing else is left in the folder'
+    other = learner(model=net(8), path=tmp_path).load('stage-1')
+    assert same(weights(other), weights(learn))
+    for a in (learn, other):
+        set_seed(2)
+        a.fit(1)
+    assert same(weights(other), weights(learn)), 'the optimiser goes on too'
+    bare = learner(model=net(8), path=tmp_path)
+    bare.load('stage-1', with_opt=False)
+    assert bare.opt is None
+    assert not any(n.startswith('optim') for n in read_tensors(learn.save('bare', with_opt=False))[0])
+
+
+
+def test_tied_weights_and_views(tmp_path):
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.out = nn.Embedding(5, 4), nn.Linear(4, 5)
+            self.out.weight = self.embed.weight
+            self.register_buffer('part', torch.arange(12.).view(3, 4).t())
+        def forward(self, x): return self.out(self.embed(x))
+    learn = learner(model=Tied(), path=tmp_path)
+    learn.save('tied')
+    other = learner(model=Tied(), path=tmp_path).load('tied')
+    assert same(weights(other), weights(learn)) and other.model.out.weight is other.model.embed.weight
+
+
+
+def test_weights_of_other_programs(tmp_path):
+    from safetensors.torch import save_file
+    (tmp_path/'models').mkdir()
+    save_file(net(3).state_dict(), tmp_path/'models'/'foreign.safetensors')
+    assert same(learner(path=tmp_path).load('foreign').model.state_dict().values(), net(3).state_dict().values())
+
+
+
+def test_checkpoint_of_another_architecture(tmp_path):
+    learn = learner(path=tmp_path)
+    learn.fit(1)
+    learn.save('small')
+    wider = learner(model=net(outputs=4), path=tmp_path)
+    before = weights(wider)
+    with pytest.raises(ValueError, match=r'other shapes 4.weight \(3, 8\) there, \(4, 8\) here'): wider.load('small')
+    assert same(weights(wider), before)
+    with pytest.raises(ValueError, match='the file lacks weight, bias; the model lacks 0.bias, 0.weight'):
+        learner(model=nn.Linear(5, 3), path=tmp_path).load('small')
+    sgd = learner(path=tmp_path, opt_func=lambda g, lr: torch.optim.SGD(g, lr=lr))
+    with pytest.raises(ValueError, match='state of AdamW.*with_opt=False'): sgd.load('small')
+    sgd.load('small', with_opt=False)
+
+
+
+def test_missing_and_damaged_files(tmp_path):
+    learn = learner(path=tmp_path)
+    file = learn.save('good')
+    with pytest.raises(FileNotFoundError, match='In that folder: good'): learn.load('better')
+    before, raw = weights(learn), file.read_bytes()
+    for broken in (raw[:-1], raw[:40], b'', b'not a model at all', raw[:-9] + bytes([raw[-9] ^ 1]) + raw[-8:]):
+        (file.parent/'broken.safetensors').write_bytes(broken)
+        with pytest.raises(ValueError, match='damaged'): learn.load('broken')
+    assert same(weights(learn), before)
+
+
+
+def test_nothing_is_pickled():
+    source = Path(checkpoint.__file__).read_text()
+    assert 'torch.save' not in source and 'torch.load' not in source and 'import pickle' not in source
+
+
+@pytest.mark.parametrize('old, new', [(b'epoch\\": 2', b'epoch\\": 1'), (b'AdamW', b'AdamX'), (b'recorder', b'recordex')])
+def test_notes_are_part_of_the_checksum(tmp_path, old, new):
+    learn = learner(path=tmp_path)
+    learn.fit(2, cbs=Checkpoint())
+    file = learn.model_file('checkpoint')
+    raw = file.read_bytes()
+    assert old in raw
+    file.write_bytes(raw.replace(old, new, 1))
+    with pytest.raises(ValueError, match='checkpoint.safetensors.*checksum'): learn.fit(3, cbs=Checkpoint(resume='checkpoint'))
+
+
+def test_one_rule_for_every_path(tmp_path, monkeypatch):
+    "A relative folder is that of now, whatever comes later; ~ is home; dots in a name stay"
+    (tmp_path/'home').mkdir(), (tmp_path/'work').mkdir()
+    monkeypatch.chdir(tmp_path/'work')
+    monkeypatch.setenv('HOME', str(tmp_path/'home'))
+    for path, folder in (('.', 'work'), ('runs', 'work/runs'), ('~/runs', 'home/runs')):
+        learn = learner(path=path)
+        file = learn.save('pets.v2')
+        assert file == tmp_path/folder/'models'/'pets.v2.safetensors' and file.is_file()
+        learn.load('pets.v2').load(file).load(str(file))
+    monkeypatch.chdir(tmp_path)
+    assert learn.save('x').parent == file.parent
+    assert learn.model_file('old.pkl').name == 'old.safetensors'
+
+
+@dataclasses.dataclass
+class Blur(Part):
+    radius: float = 2.
+    inner: object = None
+
+
+def test_parts_are_written_as_their_fields():
+    recipe = json.loads(json.dumps(Blur(3, Blur()).recipe()))
+    assert recipe == {'part': 'Blur', 'radius': 3, 'inner': {'part': 'Blur', 'radius': 2., 'inner': None}}
+    assert from_recipe(recipe) == Blur(3, Blur()) and repr(Blur()) == 'Blur(radius=2.0, inner=None)'
+    with pytest.raises(TypeError, match='print .given as inner. cannot be written'): Blur(inner=print).recipe()
+
+
+@pytest.mark.parametrize('recipe', [
+    {'part': 'os.system', 'command': 'touch /tmp/x'}, {'part': 'files.download', 'url': 'http://127.0.0.1/x'},
+    {'part': '..os.system'}, {'part': 'checkpoint.import_module', 'name': 'os'}, {'part': 'core.json'}, {'part': 3}, {},
+    {'part': 'checkpoint.Part.recipe'}, {'part': 'Blur', 'size': 3}, {'part': 'no_module.Thing'}])
+def test_recipes_call_nothing_else(recipe):
+    with pytest.raises(ValueError): from_recipe(recipe)
+
+
+class DigitLoaders(DataLoaders, Part):
+    def recipe(self): return {'part': 'DigitLoaders', 'vocab': self.vocab}
+    @classmethod
+    def from_recipe(cls, args, device, path):
+        return cls([], vocab=args['vocab'], device=device, path=path, n_inp=1, loss_func=nn.CrossEntropyLoss())
+
+
+@makes_model
+class Layers(nn.Sequential, Part):
+    def __init__(self, width): super().__init__(nn.Linear(5, width), nn.ReLU(), nn.Linear(width, 3))
+
+
+def exportable(path):
+    dls = data()
+    loaders = DigitLoaders(*dls.loaders, vocab=['a', 'b', 'c'], device='cpu', loss_func=nn.CrossEntropyLoss())
+    return learner(loaders, Layers(7), loss_func=None, path=path)
+
+
+def test_export_and_load(tmp_path):
+    learn = exportable(tmp_path)
+    learn.fit(1)
+    for name in ('pets', 'pets.v2', 'pets 1.5', 'old.pkl'):
+        with pytest.warns(UserWarning, match='No pickle') if name.endswith('pkl') else contextlib.nullcontext():
+            file = learn.export(name)
+        again = load_learner(tmp_path/name)
+        assert again.predict(torch.ones(5))[0] in 'abc' and file.suffix == '.safetensors'
+        for one, other in zip(learn.predict(torch.ones(5))[1:], again.predict(torch.ones(5))[1:]): assert torch.equal(one, other)
+
+
+def test_what_cannot_be_exported(tmp_path):
+    with pytest.raises(NotExportable, match='no function of this library'): learner(path=tmp_path).export()
+    learn = exportable(tmp_path)
+    learn.model[2] = nn.Linear(7, 4)
+    with pytest.raises(NotExportable, match='changed after it was made'): learn.export()
+    learn = exportable(tmp_path)
+    learn.dls = data()
+    with pytest.raises(NotExportable, match='DataLoaders.*how an item becomes'): learn.export()
+    assert not list(tmp_path.iterdir()), 'nothing was written'
+
+
+def test_what_is_no_export(tmp_path):
+    learn = exportable(tmp_path)
+    with pytest.raises(ValueError, match='weights only'): load_learner(learn.save('weights'))
+    learn.fit(1, cbs=Checkpoint())
+    with pytest.raises(ValueError, match='a checkpoint'): load_learner(learn.model_file('checkpoint'))
+    (tmp_path/'model.pkl').write_bytes(b'cos\nsystem\n(S"true"\ntR.')
+    with pytest.raises(ValueError, match='runs whatever is in it'): load_learner(tmp_path/'model.pkl')
+    with pytest.raises(FileNotFoundError): load_learner(tmp_path/'nothing')
