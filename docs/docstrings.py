@@ -55,9 +55,9 @@ def sections_of(node: ast.AST, notes: dict[int, str]) -> list[str]:
     closing = {result.end_lineno} if result else {end}
     taken = {last for _, _, last in parameters} | {node.lineno - 1}  # what is above is not about it
     about = {}
-    for name, first, last in parameters:   # of several on one line the last has the comment
-        about.pop(last, None)
-        about[last] = name, note(notes, first, last, taken, closing)
+    for name, first, last in parameters:   # several on one line share its comment
+        names = f'{about[last][0]}, {name}' if last in about else name
+        about[last] = names, note(notes, first, last, taken, closing)
     rows = [f'    {name}: {text}' for name, text in about.values() if text]
     sections = ['Args:\n' + '\n'.join(rows)] if rows else []
     if result and result.end_lineno in notes:

@@ -8,8 +8,7 @@ __all__ = ['get_transforms', 'imagenet_stats', 'resample', 'Move', 'Flip', 'Rota
            'Normalize']
 
 # %% ../nbs/24_augmentation.ipynb #863d4a29
-import copy
-import math
+import copy, math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from numbers import Real
@@ -129,8 +128,7 @@ class Move(Transform):
         Returns:
             (n, 3, 3); None: places stay
         """
-    def light(self,
-        dice: Tensor,  # (n, self.dice), as above
+    def light(self, dice: Tensor,  # (n, self.dice), as above
     ) -> tuple:  # factor and summand, (n,) each; None: the light stays
         """What happens to the log-odds of the brightness
 
@@ -303,16 +301,14 @@ def _kinds(sample: tuple) -> list:
 def move_points(
     points: Tensor,  # (n, ..., 2): x and y in pixels from the upper left corner
     matrix: Tensor,  # (n, 3, 3), from new places to old ones, in pixels from the centre
-    here: tuple,  # (height, width) of the old pictures
-    size: tuple,  # (height, width) of the new ones
+    here: tuple, size: tuple,  # (height, width) of the old pictures, and of the new ones
 ) -> Tensor:  # as points; outside the picture if that is where they went
     """Where places of the old pictures are in the new ones
 
     Args:
         points: (n, ..., 2): x and y in pixels from the upper left corner
         matrix: (n, 3, 3), from new places to old ones, in pixels from the centre
-        here: (height, width) of the old pictures
-        size: (height, width) of the new ones
+        here, size: (height, width) of the old pictures, and of the new ones
 
     Returns:
         as points; outside the picture if that is where they went
@@ -492,8 +488,7 @@ def aug_transforms(
     max_zoom: float = 1.1,  # up to so much nearer
     max_lighting: float = .2,  # brightness and contrast: see `Brightness`, `Contrast`
     max_warp: float = .2,  # perspective: see `Warp`
-    p_affine: float = .75,  # share of the pictures, for each of rotate, zoom and warp
-    p_lighting: float = .75,  # share of the pictures, for each of brightness and contrast
+    p_affine: float = .75, p_lighting: float = .75,  # share of the pictures for each of them
     size: int | tuple = None,  # a number, or (height, width); None: as the pictures are
     min_scale: float = 1.,  # least share of the area that is cut out
     mode: str = 'bilinear',  # how pixels are mixed
@@ -511,8 +506,7 @@ def aug_transforms(
         max_zoom: up to so much nearer
         max_lighting: brightness and contrast: see `Brightness`, `Contrast`
         max_warp: perspective: see `Warp`
-        p_affine: share of the pictures, for each of rotate, zoom and warp
-        p_lighting: share of the pictures, for each of brightness and contrast
+        p_affine, p_lighting: share of the pictures for each of them
         size: a number, or (height, width); None: as the pictures are
         min_scale: least share of the area that is cut out
         mode: how pixels are mixed
@@ -610,15 +604,12 @@ class Normalize(Transform):
             raise ValueError('Normalize takes a mean and a std above 0 for each channel, not '
                              f'mean={self.mean} and std={self.std}')
     @classmethod
-    def from_stats(cls,
-        mean: Sequence,  # of each channel, in pictures from 0 to 1
-        std: Sequence,  # standard deviation of each channel
+    def from_stats(cls, mean: Sequence, std: Sequence,  # of each channel, in pictures from 0 to 1
     ) -> 'Normalize':
         """With numbers known before: `Normalize.from_stats(*imagenet_stats)`
 
         Args:
-            mean: of each channel, in pictures from 0 to 1
-            std: standard deviation of each channel
+            mean, std: of each channel, in pictures from 0 to 1
         """
         return cls(mean, std)
 
@@ -676,13 +667,12 @@ class Normalize(Transform):
 
 # %% ../nbs/24_augmentation.ipynb #be9c4ce9
 @patch
-def normalize(self: BlockDataLoaders,
-    stats: Sequence = None,  # (means, standard deviations) of the channels; None: measured
+def normalize(self: BlockDataLoaders, stats: Sequence = None,  # (means, stds); None: measured
 ) -> BlockDataLoaders:
     """The same data with pictures scaled by these numbers, and no others; `self` stays as it is
 
     Args:
-        stats: (means, standard deviations) of the channels; None: measured
+        stats: (means, stds); None: measured
     """
     new, scale = copy.copy(self), Normalize(*([] if stats is None else stats))
     others = [tfm for tfm in self.batch_tfms if not isinstance(tfm, Normalize)]

@@ -64,8 +64,7 @@ class TensorDataLoader:
             for start in range(0, number, bs):
                 yield tuple(tensor[start:min(start + bs, number)] for tensor in self.tensors)
 
-    def new(self,
-        **changes,  # bs, shuffle, drop_last or generator, where the copy should differ
+    def new(self, **changes,  # bs, shuffle, drop_last or generator, where the copy should differ
     ) -> 'TensorDataLoader':
         """The same tensors, handed out differently
 
@@ -126,8 +125,7 @@ class DataLoaders:
     train_ds = property(lambda self: self.train.dataset, doc='The training set')
     valid_ds = property(lambda self: self.valid.dataset, doc='The validation set')
 
-    def split(self,
-        batch,  # what a loader yields: a tuple, a list or one tensor
+    def split(self, batch,  # what a loader yields: a tuple, a list or one tensor
     ) -> tuple:
         """The batch as two tuples: inputs, targets
 
@@ -139,8 +137,7 @@ class DataLoaders:
         n_inp = self.n_inp or 1
         return tuple(batch[:n_inp]), tuple(batch[n_inp:])
 
-    def one_batch(self,
-        i: int = 0,  # which loader
+    def one_batch(self, i: int = 0,  # which loader
     ) -> tuple:
         """A first batch of loader `i`, on the device; random states stay as they were
 
@@ -151,8 +148,7 @@ class DataLoaders:
             try: return to_device(next(iter(self[i])), self.device)
             except StopIteration: raise ValueError(f'Loader {i} is empty') from None
 
-    def prepare(self,
-        item,  # an item as a tensor, or a tuple of inputs; no batch axis
+    def prepare(self, item,  # an item as a tensor, or a tuple of inputs; no batch axis
     ) -> tuple:
         """The inputs of one item, ready to be put into a batch; kinds of data may do more here
 
@@ -168,8 +164,7 @@ class DataLoaders:
             raise TypeError(f'predict got {len(inputs)} inputs, and this data has {self.n_inp}')
         return tuple(inputs)
 
-    def decode(self,
-        output,  # what the model gives for one item, after the activation
+    def decode(self, output,  # what the model gives for one item, after the activation
     ) -> tuple:
         """Label and class number, if there is a vocab; else the output itself, twice
 
@@ -210,9 +205,7 @@ def _set_random_state(dls, state: dict) -> None:
     for generator, own in zip(_generators(dls), state['loaders']): generator.set_state(own)
 
 @contextmanager
-def random_kept(
-    dls: DataLoaders,  # the loaders that may be asked for batches
-):
+def random_kept(dls: DataLoaders):  # the loaders that may be asked for batches
     """Inside the `with` block batches may be drawn; afterwards all random states are as before
 
     Args:
@@ -286,9 +279,7 @@ def from_dsets(cls: DataLoaders,
     return cls(*loaders, *map(loader, (valid, *further)), device=device, **kwargs)
 
 # %% ../nbs/10_batches.ipynb #01d405ad
-def in_order(
-    dl,  # a loader; one with a sampler of its own is given back as it is
-):
+def in_order(dl):  # a loader; one with a sampler of its own is given back as it is
     """A loader with the same items, each once and in order
 
     Args:
@@ -376,9 +367,7 @@ class AccumMetric(AvgMetric):
                                             'validation set empty?')
         return float(self.func(join_batches(self.preds), *map(join_batches, zip(*self.targs))))
 
-def to_cpu(
-    batch,  # a tensor, or tuples, lists and dicts of them
-):
+def to_cpu(batch):  # a tensor, or tuples, lists and dicts of them
     """The batch on the CPU, without its gradient history
 
     Args:
@@ -386,9 +375,7 @@ def to_cpu(
     """
     return map_tensors(lambda tensor: tensor.detach().cpu(), batch)
 
-def join_batches(
-    batches: Sequence,  # tensors, or tuples, lists or dicts of them, all of one build
-):
+def join_batches(batches: Sequence):  # tensors, or tuples, lists or dicts of them, all of one build
     """One tensor (or tuple, list or dict of tensors) out of those of many batches
 
     Args:
@@ -457,8 +444,7 @@ def rmse(pred: Tensor, targ: Tensor) -> Tensor:
     return mse(pred, targ).sqrt()
 rmse.metric = AccumMetric
 
-def as_metric(
-    metric,  # a function, a `Metric` or a class of them
+def as_metric(metric,  # a function, a `Metric` or a class of them
 ) -> Metric:
     """A `Metric` made of it: what a function says of itself decides how it is averaged
 
@@ -473,14 +459,11 @@ class SmoothMean:
     """An exponentially weighted average, debiased
 
     Args:
-        beta: weight of the past: about the last 1/(1-beta) values count
+        beta: of the past: about 1/(1-beta) values count
     """
-    def __init__(self,
-        beta: float = .98,  # weight of the past: about the last 1/(1-beta) values count
-    ):
+    def __init__(self, beta: float = .98):  # of the past: about 1/(1-beta) values count
         self.beta, self.state = beta, (0., 0)
-    def add(self,
-        value: float,  # the next value
+    def add(self, value: float,  # the next value
     ) -> float:
         """Take in a value and give the average so far
 
@@ -499,15 +482,13 @@ class SmoothMean:
 # %% ../nbs/10_batches.ipynb #a1b73587
 def sigmoid_range(
     x: Tensor,  # any numbers
-    low: float,  # never quite reached
-    high: float,  # never quite reached, so choose it a little above the largest target
+    low: float, high: float,  # never quite reached: choose them wider
 ) -> Tensor:
     """A sigmoid that is stretched from `low` to `high`
 
     Args:
         x: any numbers
-        low: never quite reached
-        high: never quite reached, so choose it a little above the largest target
+        low, high: never quite reached: choose them wider
     """
     return low + (high - low) * torch.sigmoid(x)
 
@@ -515,13 +496,9 @@ class SigmoidRange(nn.Module):
     """`sigmoid_range` as the last layer of a model
 
     Args:
-        low: never quite reached
-        high: never quite reached
+        low, high: never quite reached: choose them wider
     """
-    def __init__(self,
-        low: float,  # never quite reached
-        high: float,  # never quite reached
-    ):
+    def __init__(self, low: float, high: float):  # never quite reached: choose them wider
         super().__init__()
         self.low, self.high = low, high
     def forward(self, x: Tensor) -> Tensor: return sigmoid_range(x, self.low, self.high)

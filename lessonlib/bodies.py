@@ -6,8 +6,7 @@
 __all__ = ['resnet18', 'resnet34', 'resnet50', 'read_weights', 'lite0_weights', 'WeightsUnavailable', 'Body', 'create_body']
 
 # %% ../nbs/30_bodies.ipynb #61f76fb4
-import inspect
-import re
+import inspect, re
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -81,13 +80,12 @@ def _config(name: str):
     return timm.get_pretrained_cfg(published[0]) or timm.models.PretrainedCfg()
 
 # %% ../nbs/30_bodies.ipynb #5184b7ac
-def read_weights(
-    file: str | Path,  # safetensors, or a .pth or .pt file that holds nothing but tensors
+def read_weights(file: str | Path,  # safetensors, or a .pth or .pt file with tensors alone
 ) -> dict:
     """Tensors by name out of a file of weights; nothing in it is ever run
 
     Args:
-        file: safetensors, or a .pth or .pt file that holds nothing but tensors
+        file: safetensors, or a .pth or .pt file with tensors alone
     """
     file = Path(file)
     if not file.is_file(): raise FileNotFoundError(f'There is no file of weights {file}')

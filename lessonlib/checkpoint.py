@@ -7,13 +7,7 @@ __all__ = ['write_tensors', 'read_tensors', 'why_not', 'Checkpoint', 'NotExporta
            'load_learner']
 
 # %% ../nbs/13_checkpoint.ipynb #c26438a5
-import dataclasses
-import inspect
-import json
-import os
-import re
-import warnings
-import zlib
+import dataclasses, inspect, json, os, re, warnings, zlib
 from functools import wraps
 from importlib import import_module, metadata
 from itertools import islice
@@ -63,8 +57,7 @@ def write_tensors(
     with atomic_path(file) as temporary: save_file(whole, temporary, metadata=notes)
 
 # %% ../nbs/13_checkpoint.ipynb #1cc1c18a
-def read_tensors(
-    file: Path,  # written by `write_tensors`, or any safetensors file
+def read_tensors(file: Path,  # written by `write_tensors`, or any safetensors file
 ) -> tuple:
     """Tensors by name, and the note about them
 
@@ -109,15 +102,12 @@ def _join_tensors(value, tensors: dict):
     return {key: _join_tensors(v, tensors) for key, v in value.items()}
 
 # %% ../nbs/13_checkpoint.ipynb #398edda4
-def why_not(
-    ours: dict,  # state of the model that is here
-    theirs: dict,  # state out of a file
+def why_not(ours: dict, theirs: dict,  # states of the model that is here, and out of a file
 ) -> str:
     """What keeps weights from fitting a model, in words; empty if nothing does
 
     Args:
-        ours: state of the model that is here
-        theirs: state out of a file
+        ours, theirs: states of the model that is here, and out of a file
     """
     some = lambda names: f'{", ".join(names[:5])}{" …" if len(names) > 5 else ""}'
     problems = {'the file lacks': [name for name in ours if name not in theirs],
@@ -172,8 +162,7 @@ def _tensor_file(name) -> Path:
     return file if file.suffix == '.safetensors' else file.with_name(f'{file.name}.safetensors')
 
 @patch
-def model_file(self: Learner,
-    name,  # a name, or a whole path
+def model_file(self: Learner, name,  # a name, or a whole path
 ) -> Path:
     """The file a model of this name is kept in
 
@@ -379,9 +368,7 @@ def _plain(value, where: str = ''):
                     'Transform, a Block) that does the same.')
 
 # %% ../nbs/13_checkpoint.ipynb #3b74f381
-def makes_model(
-    maker,  # a function of this library that gives a model, or a class of models
-):
+def makes_model(maker):  # a function of this library that gives a model, or a class of models
     """A decorator: the model remembers the call that made it, so that `export` can write it down
 
     Args:
@@ -484,15 +471,14 @@ def _data_recipe(dls) -> dict:
 
 # %% ../nbs/13_checkpoint.ipynb #aa3b9e8d
 @patch
-def export(self: Learner,
-    fname='export.safetensors',  # kept in `learn.path`, if it is no whole path
+def export(self: Learner, fname='export.safetensors',  # kept in `learn.path`, if no whole path
 ) -> Path:
     """Write one file with all it takes to predict: weights, and recipes of model and data as JSON
 
     Raises NotExportable, before anything is written, for what no recipe can say.
 
     Args:
-        fname: kept in `learn.path`, if it is no whole path
+        fname: kept in `learn.path`, if no whole path
     """
     recipe = dict(model=_model_recipe(self), data=_data_recipe(self.dls),
                   extras=getattr(self, 'recipe_extras', dict)(),

@@ -6,15 +6,7 @@
 __all__ = ['Decision', 'Decisions', 'Moves', 'Picture', 'ImageClassifierCleaner']
 
 # %% ../nbs/27_cleaner.ipynb #e81dd853
-import base64
-import filecmp
-import io
-import itertools
-import math
-import os
-import re
-import shutil
-import sqlite3
+import base64, filecmp, io, itertools, math, os, re, shutil, sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from html import escape
@@ -172,9 +164,7 @@ class Decisions:
         insert = 'insert into decision (name, do, label, bytes) values (?, ?, ?, ?)'
         with self._journal.change() as db: db.execute(insert, row)
 
-    def keep(self,
-        path: str | Path,  # of a picture in the folder
-    ) -> None:
+    def keep(self, path: str | Path):  # of a picture in the folder
         """Looked at, and good as it is
 
         Args:
@@ -182,9 +172,7 @@ class Decisions:
         """
         self._change(path, 'keep')
 
-    def delete(self,
-        path: str | Path,  # of a picture in the folder
-    ) -> None:
+    def delete(self, path: str | Path):  # of a picture in the folder
         """To be moved to the bin by `apply`
 
         Args:
@@ -208,9 +196,7 @@ class Decisions:
         _goal(self.folder, self.place, _inside(self.folder, path), label)   # raises if it has none
         self._change(path, 'relabel', label)
 
-    def forget(self,
-        path: str | Path,  # of a picture in the folder
-    ) -> None:
+    def forget(self, path: str | Path):  # of a picture in the folder
         """No decision after all
 
         Args:

@@ -26,13 +26,11 @@ class Embedding(nn.Module):
     """A table of parameters, a row for each number; given numbers, it looks up their rows
 
     Args:
-        n: rows
-        width: numbers in a row
+        n, width: rows, and numbers in each
         std: spread at the start; small, so that no prediction starts out extreme
     """
     def __init__(self,
-        n: int,  # rows
-        width: int,  # numbers in a row
+        n: int, width: int,  # rows, and numbers in each
         std: float = .01,  # spread at the start; small, so that no prediction starts out extreme
     ):
         super().__init__()
@@ -62,14 +60,12 @@ class EmbeddingDotBias(nn.Module):
 
     Args:
         n_factors: numbers in each row
-        n_users: rows for users, with row 0 for all unknown ones
-        n_items: rows for items, likewise
+        n_users, n_items: rows for users and for items, with row 0 for all unknown ones
         y_range: (low, high), a little wider than the ratings; None: no limits
     """
     def __init__(self,
         n_factors: int,  # numbers in each row
-        n_users: int,  # rows for users, with row 0 for all unknown ones
-        n_items: int,  # rows for items, likewise
+        n_users: int, n_items: int,  # rows for users and for items, with row 0 for all unknown ones
         y_range: tuple = None,  # (low, high), a little wider than the ratings; None: no limits
     ):
         super().__init__()
@@ -81,8 +77,7 @@ class EmbeddingDotBias(nn.Module):
     def from_classes(cls,
         n_factors: int,  # numbers in each row
         classes: Mapping,  # column -> names, as `dls.classes`
-        user: str = None,  # column of the users; None: the first
-        item: str = None,  # column of the items; None: the second
+        user: str = None, item: str = None,  # columns of users and items; None: the first two
         y_range: tuple = None,  # as in `EmbeddingDotBias`
     ) -> 'EmbeddingDotBias':
         """A model that knows the names of its rows, for `bias` and `weight`
@@ -90,8 +85,7 @@ class EmbeddingDotBias(nn.Module):
         Args:
             n_factors: numbers in each row
             classes: column -> names, as `dls.classes`
-            user: column of the users; None: the first
-            item: column of the items; None: the second
+            user, item: columns of users and items; None: the first two
             y_range: as in `EmbeddingDotBias`
         """
         first, second = list(classes)[:2]
@@ -160,8 +154,7 @@ def _check_range(y_range, y: Tensor | None = None) -> tuple | None:
     return low, high
 
 # %% ../nbs/41_collab.ipynb #482d7db2
-def emb_sz_rule(
-    n_cat: int,  # number of rows, the one for unknown things included
+def emb_sz_rule(n_cat: int,  # number of rows, the one for unknown things included
 ) -> int:
     """How wide an embedding to start with: min(600, 1.6 n^.56), rounded
 
@@ -229,14 +222,12 @@ class CollabLearner(Learner):
     Args:
         dls: the data
         model: gives a rating for each pair of numbers
-        args: for `Learner`
-        kwargs: for `Learner`
+        args, kwargs: for `Learner`
     """
     def __init__(self,
         dls: CollabDataLoaders,  # the data
         model: nn.Module,  # gives a rating for each pair of numbers
-        *args,  # for `Learner`
-        **kwargs,  # for `Learner`
+        *args, **kwargs,  # for `Learner`
     ):
         super().__init__(dls, model, *args, **kwargs)
         if hasattr(model, 'classes'):
@@ -269,9 +260,7 @@ class CollabLearner(Learner):
         return pd.DataFrame({dls.item_name: [names[i + 1] for i in best],
                              'predicted': stars[best].tolist()})
 
-    def show_results(self,
-        max_n: int = 10,  # rows
-    ):
+    def show_results(self, max_n: int = 10):  # rows
         """A table of some validation ratings, and what the model says
 
         Args:

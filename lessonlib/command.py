@@ -7,14 +7,7 @@ __all__ = ['student_edition', 'work_digest', 'what_to_do', 'write_lessons', 'lab
            'report_table', 'check_up']
 
 # %% ../nbs/91_command.ipynb #62760125
-import argparse
-import hashlib
-import json
-import os
-import re
-import subprocess
-import sys
-import tempfile
+import argparse, hashlib, json, os, re, subprocess, sys, tempfile
 from concurrent.futures import ThreadPoolExecutor
 from importlib import util
 from pathlib import Path
@@ -24,11 +17,10 @@ from .course import (_bound, _environment, _SOLUTION, _version, CourseError,
                      describe_error, directives, exercises, find_lesson, lessons,
                      notebooks_folder, read_notebook, replace_solution, run_notebook,
                      RunReport)
-from .files import atomic_path
+from .files import atomic_path, progress
 
 # %% ../nbs/91_command.ipynb #fdc95fa6
-def student_edition(
-    notebook: Path | str | dict,  # the author's notebook
+def student_edition(notebook: Path | str | dict,  # the author's notebook
 ) -> dict:  # a notebook, ready for `json.dumps`
     """The notebook as a learner gets it: no solutions, no outputs, nothing that only builds
 
@@ -68,8 +60,7 @@ def _student_cell(cell: dict, later: Callable) -> bool:
 _MANIFEST = '.lessonlib.json'
 
 
-def work_digest(
-    notebook: Path | str | dict,  # a file, or a notebook already read
+def work_digest(notebook: Path | str | dict,  # a file, or a notebook already read
 ) -> str | None:  # None if the file does not exist; 'unreadable' if it is no notebook
     """A digest of what a person can have done in a notebook: its cells and their outputs
 
@@ -169,8 +160,7 @@ def lab_command(
     return [sys.executable, '-m', 'jupyterlab', *opens, *quiet, *extra]
 
 # %% ../nbs/91_command.ipynb #ff78bfd2
-def lab_environment(
-    folder: Path | str,  # the learner's folder; the settings go to `.jupyter` in it
+def lab_environment(folder: Path | str,  # the learner's folder; the settings go to `.jupyter` in it
 ) -> dict[str, str]:  # for `subprocess`
     """The environment of a JupyterLab for this course, with its settings written
 
@@ -237,12 +227,12 @@ def run_lessons(
     stopped = []
 
     def run_one(notebook: Path) -> RunReport:
-        def progress(done, total):
+        def one_more(done, total):
             if stopped: raise KeyboardInterrupt
             if notify: notify(notebook.stem)
         copy = None if out is None else Path(out)/notebook.name
         with tempfile.TemporaryDirectory(prefix='lessonlib-', ignore_cleanup_errors=True) as folder:
-            return run_notebook(notebook, out=copy, folder=folder, progress=progress, **kwargs)
+            return run_notebook(notebook, out=copy, folder=folder, progress=one_more, **kwargs)
 
     with ThreadPoolExecutor(max(1, jobs)) as pool:
         futures = [pool.submit(run_one, notebook) for notebook in notebooks]
@@ -252,8 +242,7 @@ def run_lessons(
             stopped.append(True)
 
 # %% ../nbs/91_command.ipynb #80b30961
-def report_table(
-    reports: list[RunReport],  # one a lesson
+def report_table(reports: list[RunReport],  # one a lesson
 ) -> str:  # lines of text
     """A table: lesson, seconds, slowest cell, whether it ran to its end
 
@@ -276,13 +265,12 @@ def report_table(
 # %% ../nbs/91_command.ipynb #d61729d1
 def _run(args: argparse.Namespace) -> int:
     "Run lessons without a browser, with a progress bar and a table at the end"
-    from tqdm import tqdm
     notebooks = [find_lesson(name) for name in args.lessons] or lessons()
     threads = max(1, (os.cpu_count() or 1) // args.jobs)
     if args.jobs > 1: os.environ.setdefault('OMP_NUM_THREADS', str(threads))
     total = sum(len(read_notebook(path)['cells']) for path in notebooks)
-    with tqdm(total=total, unit='cell', disable=None) as bar:  # None: only in a terminal
-        def notify(name): bar.set_description(name, refresh=False), bar.update()
+    with progress(total, 'cells') as bar:
+        def notify(name): bar.add(text=name)
         reports = run_lessons(notebooks, args.jobs, args.out, notify, timeout=args.timeout)
     for report in reports:
         if not report.ok: print(describe_error(report), end='\n\n')
@@ -312,7 +300,7 @@ def _data(args: argparse.Namespace) -> int:
 
 # %% ../nbs/91_command.ipynb #345b222e
 _NEEDED = dict(torch='', torchvision='', numpy='', pandas='', matplotlib='', PIL='pillow',
-               sklearn='scikit-learn', safetensors='', fastcore='', tqdm='', filelock='',
+               sklearn='scikit-learn', safetensors='', fastcore='', filelock='',
                ipywidgets='', ipykernel='', nbclient='', nbformat='', jupyterlab='')
 _OPTIONAL = dict(timm='architectures for pretrained bodies', nbdev='only to change the library',
                  sphinx='only to build the site', pytest='only to run the tests')

@@ -8,18 +8,7 @@ __all__ = ['set_seed', 'get_rng_state', 'set_rng_state', 'rng_guard', 'default_d
            'exercise', 'predict_first']
 
 # %% ../nbs/00_core.ipynb #a43ef32f
-import base64
-import ctypes
-import dis
-import inspect
-import io
-import itertools
-import json
-import math
-import os
-import random
-import sys
-import textwrap
+import base64, ctypes, dis, inspect, io, itertools, json, math, os, random, sys, textwrap
 import zlib
 from contextlib import contextmanager
 from functools import wraps
@@ -30,9 +19,7 @@ import numpy as np
 import torch
 
 # %% ../nbs/00_core.ipynb #9b544663
-def set_seed(
-    seed: int = 42,  # any whole number; the same seed gives the same numbers
-) -> None:
+def set_seed(seed: int = 42):  # any whole number; the same seed gives the same numbers
     """Start Python's, NumPy's and PyTorch's random numbers (on every device) from `seed`
 
     Args:
@@ -55,9 +42,7 @@ def get_rng_state() -> dict:  # keys "python", "numpy", "torch" and, with a GPU,
     if torch.cuda.is_initialized(): state['cuda'] = torch.cuda.get_rng_state_all()
     return state
 
-def set_rng_state(
-    state: dict,  # what `get_rng_state` returned
-) -> None:
+def set_rng_state(state: dict):  # what `get_rng_state` returned
     """Put all random number generators back into `state`
 
     Args:
@@ -71,13 +56,12 @@ def set_rng_state(
 
 # %% ../nbs/00_core.ipynb #1eb36c91
 @contextmanager
-def rng_guard(
-    seed: int | None = None,  # start the numbers inside from this seed; None: from where they are
+def rng_guard(seed: int | None = None,  # seed of the numbers inside; None: as they are
 ) -> Iterator[None]:
     """Whatever is drawn inside the `with` block, the generators are afterwards as they were before
 
     Args:
-        seed: start the numbers inside from this seed; None: from where they are
+        seed: seed of the numbers inside; None: as they are
     """
     state = get_rng_state()
     try:
@@ -477,8 +461,7 @@ def _is_empty(answer: Any) -> bool:
 _tries = {}  # name of a check -> tries that failed: running its cell again does not begin anew
 
 # %% ../nbs/00_core.ipynb #eef84edd
-def exercise(
-    *hints: str,  # from a nudge to almost the answer; each failed try shows the next
+def exercise(*hints: str,  # from a nudge to almost the answer; each failed try shows the next
 ) -> Callable:  # a decorator for a function that checks an answer with `assert`
     """Turn a checking function into one that answers: right, or what came out and the next hint
 

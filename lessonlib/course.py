@@ -8,15 +8,7 @@ __all__ = ['TRACKS', 'read_notebook', 'CourseError', 'directives', 'About', 'abo
            'replace_solution', 'exercises', 'modules_used', 'notebook_key', 'executed', 'read_report']
 
 # %% ../nbs/90_course.ipynb #ce0d6d51
-import ast
-import hashlib
-import json
-import os
-import re
-import sys
-import tempfile
-import textwrap
-import time
+import ast, hashlib, json, os, re, sys, tempfile, textwrap, time
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -27,13 +19,12 @@ from filelock import FileLock
 from .files import atomic_path, did_you_mean
 
 # %% ../nbs/90_course.ipynb #034a1e99
-def read_notebook(
-    notebook: Path | str | dict,  # a file, or a notebook already read (which is copied)
+def read_notebook(notebook: Path | str | dict,  # a file, or one already read (it is copied)
 ) -> dict:  # the notebook as JSON has it, each source as one string
     """Read a notebook as plain dictionaries and lists
 
     Args:
-        notebook: a file, or a notebook already read (which is copied)
+        notebook: a file, or one already read (it is copied)
 
     Returns:
         the notebook as JSON has it, each source as one string
@@ -52,8 +43,7 @@ class CourseError(Exception):
     "Something a person can put right; the command shows the message without a traceback"
 
 
-def directives(
-    source: str,  # the source of a code cell
+def directives(source: str,  # the source of a code cell
 ) -> dict[str, str]:  # name -> what follows it, often nothing
     """The `#|` lines of a cell
 
@@ -91,8 +81,7 @@ class About:
     module: str  # the module it builds; empty if none
 
 # %% ../nbs/90_course.ipynb #8c576a1c
-def about(
-    notebook: Path | str,  # the file
+def about(notebook: Path | str,  # the file
 ) -> About:
     """The front matter of a notebook; a notebook that says nothing is a lesson
 
@@ -126,8 +115,7 @@ def _package_folder() -> Path:
     return Path(lessonlib.__file__).resolve().parent
 
 
-def staircase(
-    folder: Path | str | None = None,  # None: `notebooks_folder()`
+def staircase(folder: Path | str | None = None,  # None: `notebooks_folder()`
 ) -> list[Path]:  # the index first, then by number
     """Every notebook of the course in the order in which they are built
 
@@ -142,8 +130,7 @@ def staircase(
     return sorted(found, key=lambda path: (path.stem != 'index', path.name))
 
 # %% ../nbs/90_course.ipynb #96bad552
-def lessons(
-    folder: Path | str | None = None,  # None: `notebooks_folder()`
+def lessons(folder: Path | str | None = None,  # None: `notebooks_folder()`
 ) -> list[Path]:  # index, lessons, workshop, appendix
     """Every notebook of the course in the order in which one reads them
 
@@ -158,8 +145,7 @@ def lessons(
     return sorted(tracks, key=lambda path: (path.stem != 'index', place(path)))
 
 
-def module_names(
-    folder: Path | str | None = None,  # None: `notebooks_folder()`
+def module_names(folder: Path | str | None = None,  # None: `notebooks_folder()`
 ) -> dict[str, str]:  # notebook's name -> name of the module it exports
     """Which notebook makes which module, in the order of the staircase
 
@@ -196,8 +182,7 @@ def find_lesson(
     raise CourseError(f'there is no lesson {name!r}.{hint}')
 
 # %% ../nbs/90_course.ipynb #2368eec2
-def course_map(
-    folder: Path | str | None = None,  # None: `notebooks_folder()`
+def course_map(folder: Path | str | None = None,  # None: `notebooks_folder()`
 ) -> str:  # tables in Markdown; ★ marks the lessons the course is named for
     """The map of the course: what each lesson is about, how long its cells take, and its module
 
@@ -453,8 +438,7 @@ def replace_solution(
     return _SOLUTION.sub(put, source)
 
 
-def exercises(
-    notebook: Path | str | dict,  # a file, or a notebook already read
+def exercises(notebook: Path | str | dict,  # a file, or a notebook already read
 ) -> list[dict]:  # check (the function's name), answer and checker (indices of the cells)
     """The exercises of a notebook: a cell with a solution region and the next cell with a check
 
@@ -646,8 +630,7 @@ def executed(
     return copy
 
 # %% ../nbs/90_course.ipynb #6a61047a
-def read_report(
-    copy: Path | str,  # an executed copy
+def read_report(copy: Path | str,  # an executed copy
 ) -> RunReport | None:  # None if it is missing, or is no executed copy
     """What happened when this copy was made
 

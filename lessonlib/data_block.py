@@ -7,12 +7,7 @@ __all__ = ['Block', 'IntToFloat', 'ImageBlock', 'CategoryBlock', 'RegressionBloc
            'BlockDataLoaders', 'DataBlock']
 
 # %% ../nbs/23_data_block.ipynb #74378fb4
-import copy
-import inspect
-import math
-import os
-import pickle
-import warnings
+import copy, inspect, math, os, pickle, warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -97,15 +92,12 @@ class Block(Part):
             tensor: one item out of a batch
         """
         return tensor
-    def agree(self,
-        predicted,  # a decoded value
-        truth,  # another
+    def agree(self, predicted, truth,  # two decoded values
     ) -> bool | None:  # None where nobody would ask
         """Whether two decoded values are the same
 
         Args:
-            predicted: a decoded value
-            truth: another
+            predicted, truth: two decoded values
 
         Returns:
             None where nobody would ask
@@ -478,8 +470,7 @@ class BlockLoader:
                              f'({error}). Functions need a name at the top of a module, def in '
                              'place of lambda; or num_workers=0.') from error
 
-    def new(self,
-        **changes,  # dataset, batch_tfms, bs, shuffle, drop_last, num_workers, device ...
+    def new(self, **changes,  # dataset, batch_tfms, bs, shuffle, drop_last, num_workers, device ...
     ) -> 'BlockLoader':
         """The same loader, but for these changes
 
@@ -548,8 +539,7 @@ class BlockDataLoaders(DataLoaders, Part):
         dls.batch_tfms = loaders[0].batch_tfms
         return dls
 
-    def prepare(self,
-        item,  # a file or an opened input; a tuple where there are several inputs
+    def prepare(self, item,  # a file or an opened input; a tuple where there are several inputs
     ) -> tuple:  # the inputs of the model, not yet a batch
         """The inputs of one item as the model wants them
 
@@ -560,8 +550,7 @@ class BlockDataLoaders(DataLoaders, Part):
             the inputs of the model, not yet a batch
         """
         return tuple(x[0] for x in next(iter(self.test_dl([item], bs=1)))[:self.n_inp])
-    def decode(self,
-        output: Tensor,  # of the model, for one item, after the activation
+    def decode(self, output: Tensor,  # of the model, for one item, after the activation
     ) -> tuple:  # for people, and in the form of a target
         """The answer that an output stands for
 
@@ -699,8 +688,7 @@ class DataBlock:
 
     def __repr__(self) -> str:
         return f'DataBlock of {", ".join(type(block).__name__ for block in self.blocks)}'
-    def items(self,
-        source,  # what get_items takes: a folder, a list, a table
+    def items(self, source,  # what get_items takes: a folder, a list, a table
     ):  # a list or a table, never an empty one
         """The items of a source
 
@@ -717,8 +705,7 @@ class DataBlock:
         if len(found): return found
         raise ValueError(f'{_named(self.get_items or "The source")} gives no items'
                          f'{f" for {source}" if is_path else ""}: there is nothing to train on')
-    def split(self,
-        items,  # what `items` gave
+    def split(self, items,  # what `items` gave
     ) -> list:  # of `BlockDataset`s, to train on, to validate with, and perhaps more
         """The items in data sets, blocks not yet set up
 

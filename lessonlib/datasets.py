@@ -7,12 +7,7 @@ __all__ = ['URLs', 'find_url', 'fetch_file', 'can_reach', 'DatasetUnavailable', 
            'DataRow', 'list_data', 'DataCheck', 'verify_data', 'mirror_data']
 
 # %% ../nbs/04_datasets.ipynb #5a1f69c0
-import json
-import os
-import re
-import shutil
-import socket
-import threading
+import json, os, re, shutil, socket, threading
 from functools import lru_cache, partial
 from http.client import HTTPException
 from importlib import import_module
@@ -106,13 +101,12 @@ def _all_sets() -> dict:
     return practice_sets
 
 # %% ../nbs/04_datasets.ipynb #a6038508
-def find_url(
-    name: str,  # a name (`'pets'`), a folder (`'oxford-iiit-pet'`), or an address of your own
+def find_url(name: str,  # 'pets', a folder ('oxford-iiit-pet'), or an address
 ) -> str:  # the address
     """Turn a name into an address; `UnknownDataset` suggests the nearest names if there is none
 
     Args:
-        name: a name (`'pets'`), a folder (`'oxford-iiit-pet'`), or an address of your own
+        name: 'pets', a folder ('oxford-iiit-pet'), or an address
 
     Returns:
         the address
@@ -365,8 +359,7 @@ def _practice_set(name: str):
     return next((kit for kit in practice_sets.values()
                  if _plain(name) in (_plain(kit.name), _plain(kit.folder))), None)
 
-def practice_data(
-    name: str,  # a name of `practice_sets`
+def practice_data(name: str,  # a name of `practice_sets`
 ) -> Path:  # a folder with the same name as the real one
     """Make a practice data set, once a version, and return its folder
 
@@ -385,8 +378,7 @@ def practice_data(
     return _make_once(data_home()/'practice'/f'{kit.folder}-v{kit.version}'/kit.folder, make)
 
 # %% ../nbs/04_datasets.ipynb #ea79453e
-def course_data(
-    name: str,  # a name, for instance 'mnist_sample', 'pets', 'camvid_tiny'
+def course_data(name: str,  # a name, for instance 'mnist_sample', 'pets', 'camvid_tiny'
 ) -> Path:  # the data set's folder
     """The data a lesson works on: real or practice, as `LESSONLIB_DATA` (auto, real, practice) says
 
@@ -472,8 +464,7 @@ def _verify(name: str, folder: Path, archives: Path) -> DataCheck:
     advice = f'. untar_data({name!r}, force_download=True) fetches it anew.' if problems else ''
     return DataCheck(name, not problems, '; '.join(problems) + advice)
 
-def verify_data(
-    names: list[str] | None = None,  # which data sets; None: all that are in the cache
+def verify_data(names: list[str] | None = None,  # which data sets; None: all that are in the cache
 ) -> list[DataCheck]:
     """Read archives and folders in the cache again and compare them with their records
 

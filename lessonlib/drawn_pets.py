@@ -939,8 +939,7 @@ def _check_choices(recipe, **choices):
             raise ValueError(f'{field} is one of {allowed}, but it is {getattr(recipe, field)!r}')
 
 # %% ../nbs/20_drawn_pets.ipynb #c9d7108f
-def draw_pet(
-    pet: Pet,  # what to draw
+def draw_pet(pet: Pet,  # what to draw
 ) -> Image.Image:  # RGB, as large as the recipe says
     """Draw one pet
 

@@ -338,8 +338,7 @@ def _furnish(recipe):
     return sorted(things, key=lambda thing: -thing[0])
 
 # %% ../nbs/32_drawn_scenes.ipynb #4b5fbe22
-def draw_street(
-    recipe: Street,  # what to draw
+def draw_street(recipe: Street,  # what to draw
 ) -> tuple[Image.Image, Image.Image]:  # an RGB picture and its mask of codes, both 128×96
     """Draw one street scene and its mask
 

@@ -8,17 +8,7 @@ __all__ = ['atomic_path', 'new_folder', 'DatasetError', 'UnknownDataset', 'did_y
            'UnsafeArchive', 'extract_archive', 'file_lock']
 
 # %% ../nbs/02_files.ipynb #dba26f39
-import errno
-import hashlib
-import json
-import os
-import re
-import secrets
-import shutil
-import sys
-import tarfile
-import time
-import zipfile
+import errno, hashlib, json, os, re, secrets, shutil, sys, tarfile, time, zipfile
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from html import escape
@@ -33,13 +23,12 @@ from filelock import FileLock, Timeout
 
 # %% ../nbs/02_files.ipynb #09ea68a3
 @contextmanager
-def atomic_path(
-    path: str | Path,  # the file you want in the end; its folder is made if it is missing
+def atomic_path(path: str | Path,  # the file you want in the end; its folder is made
 ) -> Iterator[Path]:  # write to this path instead
     """Write a file completely or not at all: it takes its name only when the `with` block ends well
 
     Args:
-        path: the file you want in the end; its folder is made if it is missing
+        path: the file you want in the end; its folder is made
 
     Returns:
         write to this path instead
@@ -56,15 +45,14 @@ def atomic_path(
 
 # %% ../nbs/02_files.ipynb #8603e0b6
 @contextmanager
-def new_folder(
-    folder: str | Path,  # where the finished folder shall be: a new place, or an empty folder
+def new_folder(folder: str | Path,  # where it shall be: a new place, or an empty folder
 ) -> Iterator[Path]:  # fill this folder
     """Fill a temporary folder that takes its final name only if nothing went wrong
 
     Raises FileExistsError if `folder` already holds something, which is left as it was.
 
     Args:
-        folder: where the finished folder shall be: a new place, or an empty folder
+        folder: where it shall be: a new place, or an empty folder
 
     Returns:
         fill this folder
@@ -190,9 +178,7 @@ class progress:
                 print(self, flush=True)
         elif done == self.total or time.monotonic() - self.drawn > .1: self._draw()
 
-    def line(self,
-        text: str,  # what to print
-    ) -> None:
+    def line(self, text: str):  # what to print
         """Print a line of text above the bar
 
         Args:
@@ -234,8 +220,7 @@ class progress:
         print(f'\r{text[:width]:<{width}}', end='' if text else '\r', file=sys.stderr, flush=True)
 
 # %% ../nbs/02_files.ipynb #827190cb
-def sha256_of(
-    path: str | Path,  # any file, however large
+def sha256_of(path: str | Path,  # any file, however large
 ) -> str:  # 64 hexadecimal digits
     """The SHA-256 digest of a file
 
@@ -251,8 +236,7 @@ def sha256_of(
     return digest.hexdigest()
 
 # %% ../nbs/02_files.ipynb #d6bd16d7
-def parse_sums(
-    text: str,  # lines of a digest, blanks, and a file name
+def parse_sums(text: str,  # lines of a digest, blanks, and a file name
 ) -> dict[str, str]:  # file name → digest
     """Read the contents of a `SHA256SUMS` file
 
@@ -555,8 +539,7 @@ def extract_archive(
 
 # %% ../nbs/02_files.ipynb #5a5137a3
 @contextmanager
-def file_lock(
-    name: str,  # what is locked, for instance a data set's folder name
+def file_lock(name: str,  # what is locked, for instance a data set's folder name
 ) -> Iterator[None]:
     """Only one process at a time runs the `with` block of this name; the others wait
 

@@ -7,8 +7,7 @@ __all__ = ['UnreadableImage', 'open_image', 'PILImage', 'PILImageBW', 'BadFiles'
            'PadMode', 'Resize']
 
 # %% ../nbs/22_images.ipynb #45333520
-import io
-import os
+import io, os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -135,9 +134,7 @@ class PILImage:
     "Pictures in colour, under the name that the field uses"
     mode = 'RGB'
     @classmethod
-    def create(cls,
-        source,  # path, bytes, array, tensor or PIL image
-    ):
+    def create(cls, source):  # path, bytes, array, tensor or PIL image
         """A PIL image: see `open_image`
 
         Args:
@@ -156,13 +153,10 @@ class BadFiles(list):
     Args:
         why: path: what is wrong with it
     """
-    def __init__(self,
-        why: dict,  # path: what is wrong with it
-    ):
+    def __init__(self, why: dict):  # path: what is wrong with it
         super().__init__(why)
         self.why = why
-    def map(self,
-        f: Callable,  # gets a path, such as `Path.unlink`
+    def map(self, f: Callable,  # gets a path, such as `Path.unlink`
     ) -> list:  # what it gives
         """Does something to each of the paths
 
@@ -201,9 +195,7 @@ class Transform(Part):
     "A change of a whole sample: of all the parts it knows, and in the same way"
     order = 10           # lower comes first
     train_only = False   # left out in validation and prediction
-    def setup(self,
-        dls,  # the loaders, before their first batch
-    ) -> None:
+    def setup(self, dls):  # the loaders, before their first batch
         """Learns from the training data, if there is something to learn
 
         Args:
@@ -214,8 +206,7 @@ class Transform(Part):
         train: bool,  # False in validation and prediction: draw no random numbers
     ) -> tuple:  # as many parts
         raise NotImplementedError(f'{type(self).__name__} needs __call__(self, sample, train)')
-    def undo(self,
-        sample: tuple,  # tensors of a batch that this transform has changed
+    def undo(self, sample: tuple,  # tensors of a batch that this transform has changed
     ) -> tuple:  # as many parts
         """Takes back what people should not see, such as normalising; used for showing
 
@@ -320,8 +311,7 @@ class Resize(Transform):
         width, height = max(1, min(w, round(W / s))), max(1, min(h, round(H / s)))
         return (0, 0, W, H), ((w - width) // 2, (h - height) // 2, width, height)
 
-    def smallest(self,
-        train: bool,  # whether places are drawn at random
+    def smallest(self, train: bool,  # whether places are drawn at random
     ) -> tuple:  # (height, width)
         """Pictures of at least this size are large enough: they may be decoded so small
 

@@ -6,9 +6,7 @@
 __all__ = ['item_losses', 'Interpretation', 'ClassificationInterpretation']
 
 # %% ../nbs/25_interpretation.ipynb #48fa9e83
-import copy
-import inspect
-import math
+import copy, inspect, math
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,15 +23,13 @@ from .core import rng_guard, show_image
 # %% ../nbs/25_interpretation.ipynb #a6bc79e7
 def item_losses(
     loss_func: Callable,  # `loss_func(preds, *targs)` gives one number
-    preds,  # the model's outputs, one row an item
-    targs,  # targets, one row an item; or a tuple of them
+    preds, targs,  # the model's outputs, and targets (or a tuple of them)
 ) -> Tensor:  # (items,), on the CPU
     """What the loss function says about each item alone
 
     Args:
         loss_func: `loss_func(preds, *targs)` gives one number
-        preds: the model's outputs, one row an item
-        targs: targets, one row an item; or a tuple of them
+        preds, targs: the model's outputs, and targets (or a tuple of them)
 
     Returns:
         (items,), on the CPU
@@ -76,8 +72,7 @@ class Interpretation:
 
     Args:
         ds: the data set items are shown from: its `show(i, ax)`, or `ds[i][0]`
-        preds: predictions, one row an item
-        targs: targets, one row an item
+        preds, targs: one row an item
         losses: the loss of each item
         vocab: names of the classes, in order of their numbers
         certain: predictions are probabilities
@@ -87,8 +82,7 @@ class Interpretation:
 
     def __init__(self,
         ds,  # the data set items are shown from: its `show(i, ax)`, or `ds[i][0]`
-        preds,  # predictions, one row an item
-        targs,  # targets, one row an item
+        preds, targs,  # one row an item
         losses: Tensor,  # the loss of each item
         vocab: Sequence | None = None,  # names of the classes, in order of their numbers
         certain: bool = False,  # predictions are probabilities
@@ -149,8 +143,7 @@ class Interpretation:
         order = self.losses.argsort(descending=largest, stable=True)[:k]
         return self.losses[order], order
 
-    def describe(self,
-        i: int,  # position in the data set
+    def describe(self, i: int,  # position in the data set
     ) -> str:
         """Prediction, target and loss of one item
 
@@ -220,8 +213,7 @@ class ClassificationInterpretation(Interpretation):
                              f'for 0 to {n - 1}')
         return np.bincount(actual * n + predicted, minlength=n * n).reshape(n, n)
 
-    def most_confused(self,
-        min_val: int = 1,  # leave out what happened less often
+    def most_confused(self, min_val: int = 1,  # leave out what happened less often
     ) -> list:  # tuples (actual, predicted, count), most frequent first
         """The mistakes by kind
 
@@ -236,8 +228,7 @@ class ClassificationInterpretation(Interpretation):
                  for i, j in zip(*(counts >= max(min_val, 1)).nonzero())]
         return sorted(found, key=lambda row: -row[2])
 
-    def describe(self,
-        i: int,  # position in the data set
+    def describe(self, i: int,  # position in the data set
     ) -> str:
         """Predicted class / actual class / loss / probability of the prediction
 

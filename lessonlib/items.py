@@ -8,8 +8,7 @@ __all__ = ['image_suffixes', 'get_image_files', 'parent_label', 'RegexLabeller',
            'GroupSplitter', 'check_split']
 
 # %% ../nbs/21_items.ipynb #3a861cf6
-import os
-import re
+import os, re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -78,8 +77,7 @@ def _no_pictures(path: Path, recurse: bool, folders: list, files: list) -> OSErr
     return FileNotFoundError(f'{message}; pictures end in {", ".join(image_suffixes[:4])} …')
 
 # %% ../nbs/21_items.ipynb #bd1e2a02
-def parent_label(
-    item: str | Path,  # path of a file
+def parent_label(item: str | Path,  # path of a file
 ) -> str:
     """The name of the folder that a file is in
 
@@ -135,8 +133,7 @@ def _no_column(name, names) -> str:
     return (f'There is no column {name!r}. The columns are {", ".join(map(repr, names))}.'
             + did_you_mean(name, names))
 
-def as_rows(
-    items,  # a pandas DataFrame, or anything that can be a list
+def as_rows(items,  # a pandas DataFrame, or anything that can be a list
 ) -> list:
     """The items as a list; rows of a table become `Row`s
 

@@ -6,8 +6,7 @@
 __all__ = ['minimum', 'steep', 'valley', 'slide', 'SuggestedLRs']
 
 # %% ../nbs/29_lr_finder.ipynb #26d242ca
-import math
-import warnings
+import math, warnings
 from collections.abc import Sequence
 from copy import deepcopy
 
@@ -24,29 +23,25 @@ from .schedules import SchedExp
 
 # %% ../nbs/29_lr_finder.ipynb #9d5fdaab
 def minimum(
-    lrs: Sequence,  # learning rates, rising
-    losses: Sequence,  # the smoothed loss at each
+    lrs: Sequence, losses: Sequence,  # learning rates, rising, and the smoothed loss at each
     num_it: int | None = None,  # steps that were planned; makes no difference
 ) -> float:
     """A tenth of the rate at which the loss is lowest
 
     Args:
-        lrs: learning rates, rising
-        losses: the smoothed loss at each
+        lrs, losses: learning rates, rising, and the smoothed loss at each
         num_it: steps that were planned; makes no difference
     """
     return float(lrs[_values(losses).argmin()]) / 10
 
 def steep(
-    lrs: Sequence,  # learning rates, rising
-    losses: Sequence,  # the smoothed loss at each
+    lrs: Sequence, losses: Sequence,  # learning rates, rising, and the smoothed loss at each
     num_it: int | None = None,  # steps that were planned; makes no difference
 ) -> float:
     """The rate at which the loss falls fastest, on a logarithmic scale of rates
 
     Args:
-        lrs: learning rates, rising
-        losses: the smoothed loss at each
+        lrs, losses: learning rates, rising, and the smoothed loss at each
         num_it: steps that were planned; makes no difference
     """
     falls = _values(losses).diff() / _values(lrs).log().diff()
@@ -58,15 +53,13 @@ def _values(numbers) -> Tensor:
 
 # %% ../nbs/29_lr_finder.ipynb #e827906b
 def valley(
-    lrs: Sequence,  # learning rates, rising
-    losses: Sequence,  # the smoothed loss at each
+    lrs: Sequence, losses: Sequence,  # learning rates, rising, and the smoothed loss at each
     num_it: int | None = None,  # steps that were planned; makes no difference
 ) -> float:
     """The rate in the middle of the longest fall: as many steps as each go below the last
 
     Args:
-        lrs: learning rates, rising
-        losses: the smoothed loss at each
+        lrs, losses: learning rates, rising, and the smoothed loss at each
         num_it: steps that were planned; makes no difference
     """
     losses = _values(losses).tolist()
@@ -80,8 +73,7 @@ def valley(
 
 # %% ../nbs/29_lr_finder.ipynb #d3b0204f
 def slide(
-    lrs: Sequence,  # learning rates, rising
-    losses: Sequence,  # the smoothed loss at each
+    lrs: Sequence, losses: Sequence,  # learning rates, rising, and the smoothed loss at each
     num_it: int | None = None,  # steps that were planned; makes no difference
     width: int = 15,  # steps between the two ends of the window
     difference: float = .005,  # slopes closer than this are equal
@@ -89,8 +81,7 @@ def slide(
     """The left end of a window that slides in from the right while its two ends slope differently
 
     Args:
-        lrs: learning rates, rising
-        losses: the smoothed loss at each
+        lrs, losses: learning rates, rising, and the smoothed loss at each
         num_it: steps that were planned; makes no difference
         width: steps between the two ends of the window
         difference: slopes closer than this are equal
@@ -106,7 +97,7 @@ class _Finder(Callback):
     """Raises the learning rate from batch to batch and ends the fit when it has seen enough
 
     Args:
-        bar: just after the recorder
+        start_lr, end_lr, num_it, stop_div, bar: just after the recorder
     """
     order = 55   # just after the recorder
     def __init__(self, start_lr, end_lr, num_it, stop_div, bar=None):
@@ -198,9 +189,7 @@ class SuggestedLRs(tuple):
     def __repr__(self):
         return f'SuggestedLRs({", ".join(f"{n}={lr:.2e}" for n, lr in zip(self.names, self))})'
 
-    def plot(self,
-        ax=None,  # axes to draw on; None: new ones
-    ):
+    def plot(self, ax=None):  # axes to draw on; None: new ones
         """Draws the loss against the learning rate, and the readings
 
         Args:

@@ -17,8 +17,7 @@ from PIL import Image
 from torch import nn, Tensor
 
 # %% ../nbs/05_mnist.ipynb #82b8b90a
-def read_digits(
-    folder: str | Path,  # a folder of grey PNG pictures, all of one size
+def read_digits(folder: str | Path,  # a folder of grey PNG pictures, all of one size
 ) -> Tensor:  # (digits, height, width), from 0 for paper to 1 for ink
     """All pictures of a folder, in the order of their names, as one tensor
 
@@ -42,15 +41,12 @@ def read_digits(
     return torch.stack(digits).float() / 255
 
 # %% ../nbs/05_mnist.ipynb #403adf84
-def l1_distance(
-    images: Tensor,  # (..., height, width)
-    ideal: Tensor,  # (height, width), or anything that broadcasts with `images`
+def l1_distance(images: Tensor, ideal: Tensor,  # (..., height, width) and (height, width)
 ) -> Tensor:  # (...), one distance a picture
     """Mean absolute difference of the pixels
 
     Args:
-        images: (..., height, width)
-        ideal: (height, width), or anything that broadcasts with `images`
+        images, ideal: (..., height, width) and (height, width)
 
     Returns:
         (...), one distance a picture
@@ -58,15 +54,12 @@ def l1_distance(
     return (images - ideal).abs().mean((-1, -2))
 
 
-def rmse_distance(
-    images: Tensor,  # (..., height, width)
-    ideal: Tensor,  # (height, width), or anything that broadcasts with `images`
+def rmse_distance(images: Tensor, ideal: Tensor,  # (..., height, width) and (height, width)
 ) -> Tensor:  # (...), one distance a picture
     """Root mean squared difference of the pixels
 
     Args:
-        images: (..., height, width)
-        ideal: (height, width), or anything that broadcasts with `images`
+        images, ideal: (..., height, width) and (height, width)
 
     Returns:
         (...), one distance a picture
@@ -74,15 +67,12 @@ def rmse_distance(
     return (images - ideal).square().mean((-1, -2)).sqrt()
 
 # %% ../nbs/05_mnist.ipynb #c7b34f5a
-def digit_dataset(
-    threes: Tensor,  # (n, height, width), these get label 1
-    sevens: Tensor,  # (m, height, width), these get label 0
+def digit_dataset(threes: Tensor, sevens: Tensor,  # (n, height, width), with labels 1 and 0
 ) -> list[tuple[Tensor, Tensor]]:  # n + m pairs: pixels (height·width,) and label (1,)
     """Pairs of a flattened picture and its label, the 3s first
 
     Args:
-        threes: (n, height, width), these get label 1
-        sevens: (m, height, width), these get label 0
+        threes, sevens: (n, height, width), with labels 1 and 0
 
     Returns:
         n + m pairs: pixels (height·width,) and label (1,)
@@ -169,8 +159,7 @@ def mnist_loss(
     return torch.where(targets == 1, 1 - sure, sure).mean()
 
 # %% ../nbs/05_mnist.ipynb #00b763a0
-def stack_items(
-    items: Sequence[tuple],  # pairs of (input, label), tensors or numbers
+def stack_items(items: Sequence[tuple],  # pairs of (input, label), tensors or numbers
 ) -> tuple[Tensor, ...]:  # one tensor of all inputs, one of all labels
     """Stack items into one mini-batch
 
@@ -216,16 +205,14 @@ class SimpleDataLoader:
 # %% ../nbs/05_mnist.ipynb #7f7dc758
 def calc_grad(
     model: Callable[[Tensor], Tensor],  # inputs (n, ...) to predictions
-    inputs: Tensor,  # one mini-batch
-    targets: Tensor,  # its labels, shaped like the predictions
+    inputs: Tensor, targets: Tensor,  # one mini-batch and its labels, shaped like the predictions
     loss_func: Callable = mnist_loss,  # takes (predictions, targets)
 ) -> Tensor:  # the loss of this mini-batch
     """Forward and backward pass: *add* the gradient of the loss to each parameter's `.grad`
 
     Args:
         model: inputs (n, ...) to predictions
-        inputs: one mini-batch
-        targets: its labels, shaped like the predictions
+        inputs, targets: one mini-batch and its labels, shaped like the predictions
         loss_func: takes (predictions, targets)
 
     Returns:
@@ -311,8 +298,7 @@ def validate_epoch(
 # %% ../nbs/05_mnist.ipynb #7b7a6600
 def train_model(
     model: Callable[[Tensor], Tensor],  # inputs to predictions
-    train_loader: Iterable,  # what to learn from
-    valid_loader: Iterable,  # what to judge by
+    train_loader: Iterable, valid_loader: Iterable,  # what to learn from, and what to judge by
     optimiser: BasicOptim | torch.optim.Optimizer,  # anything with step() and zero_grad()
     epochs: int,  # rounds through the data
     loss_func: Callable = mnist_loss,  # takes (predictions, targets)
@@ -322,8 +308,7 @@ def train_model(
 
     Args:
         model: inputs to predictions
-        train_loader: what to learn from
-        valid_loader: what to judge by
+        train_loader, valid_loader: what to learn from, and what to judge by
         optimiser: anything with step() and zero_grad()
         epochs: rounds through the data
         loss_func: takes (predictions, targets)
@@ -357,15 +342,13 @@ def simple_net(
 
 # %% ../nbs/05_mnist.ipynb #f9c3fd1a
 def fit_bends(
-    x: Tensor,  # (n, 1) inputs
-    y: Tensor,  # (n, 1) values of the curve to follow
+    x: Tensor, y: Tensor,  # (n, 1) inputs, and the values of the curve to follow
     hidden: int,  # hidden units; each adds a joint
 ) -> nn.Sequential:  # a `simple_net` with 1 input, `hidden` units and 1 output
     """A ReLU network with evenly spaced joints and the best output weights for them
 
     Args:
-        x: (n, 1) inputs
-        y: (n, 1) values of the curve to follow
+        x, y: (n, 1) inputs, and the values of the curve to follow
         hidden: hidden units; each adds a joint
 
     Returns:

@@ -25,8 +25,7 @@ from .items import get_image_files, RandomSplitter
 # %% ../nbs/26_pets.ipynb #e6253a37
 breed_pattern = r'(.+)_\d+\.jpg$'  # the breed, an underscore, a number, .jpg
 
-def pet_breed(
-    file: str | Path,  # a photo, as images/great_pyrenees_17.jpg; only its name counts
+def pet_breed(file: str | Path,  # a photo, as images/great_pyrenees_17.jpg; only its name counts
 ) -> str:  # as great_pyrenees
     """The breed in the name of a photo of the Oxford-IIIT pets (Parkhi et al., 2012)
 
@@ -44,8 +43,7 @@ def pet_breed(
                      'number and .jpg, as in great_pyrenees_17.jpg')
 
 
-def is_cat(
-    name: str | Path,  # a photo, or just its breed
+def is_cat(name: str | Path,  # a photo, or just its breed
 ) -> bool:
     """True if the name starts with a capital letter: cats do in this set, dogs do not
 
@@ -72,8 +70,7 @@ class SmallPhotos:
     ):
         self.size, self.most, self.kept, self.bytes = size, most, {}, 0
 
-    def __call__(self,
-        file: str | Path,  # a photo
+    def __call__(self, file: str | Path,  # a photo
     ) -> Image.Image:  # in colour, its shorter side of `size` pixels
         if file in self.kept: return self.kept[file]
         photo = open_image(file, 'RGB', (self.size, self.size))
@@ -199,16 +196,14 @@ def cross_entropy(
 
 # %% ../nbs/26_pets.ipynb #39381c5d
 def conv_bn(
-    n_in: int,  # channels that come in
-    n_out: int,  # channels that go out
+    n_in: int, n_out: int,  # channels that come in, and that go out
     stride: int = 1,  # 2 halves height and width
     size: int = 3,  # height and width of the window; odd, so that it has a middle
 ) -> nn.Sequential:
     """A convolution without bias, then batch norm, which brings a bias of its own
 
     Args:
-        n_in: channels that come in
-        n_out: channels that go out
+        n_in, n_out: channels that come in, and that go out
         stride: 2 halves height and width
         size: height and width of the window; odd, so that it has a middle
     """
@@ -220,13 +215,11 @@ class ResBlock(nn.Module):
     """Two convolutions and a way around them: relu(convs(x) + shortcut(x)) (He et al., 2015)
 
     Args:
-        n_in: channels that come in
-        n_out: channels that go out; None: as many as come in
+        n_in, n_out: channels in and out; None: as many as come in
         stride: 2 halves height and width
     """
     def __init__(self,
-        n_in: int,  # channels that come in
-        n_out: int | None = None,  # channels that go out; None: as many as come in
+        n_in: int, n_out: int | None = None,  # channels in and out; None: as many as come in
         stride: int = 1,  # 2 halves height and width
     ):
         super().__init__()
@@ -237,8 +230,7 @@ class ResBlock(nn.Module):
         if n_in != n_out: steps.append(nn.Conv2d(n_in, n_out, 1))
         self.shortcut = nn.Sequential(*steps)
 
-    def forward(self,
-        x: Tensor,  # (n, n_in, height, width)
+    def forward(self, x: Tensor,  # (n, n_in, height, width)
     ) -> Tensor:  # (n, n_out, height / stride, width / stride), rounded up
         return F.relu(self.convs(x) + self.shortcut(x))
 

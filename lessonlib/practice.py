@@ -7,8 +7,7 @@ __all__ = ['practice_sets', 'item_rng', 'PracticeSet', 'practice_set', 'Digit', 
            'make_mnist_tiny']
 
 # %% ../nbs/03_practice.ipynb #17f2fdbf
-import math
-import zlib
+import math, zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path

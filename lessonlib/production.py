@@ -11,8 +11,7 @@ from pathlib import Path
 from .checkpoint import read_tensors
 
 # %% ../nbs/62_production.ipynb #df567549
-def describe_export(
-    fname,  # what `Learner.export` wrote
+def describe_export(fname,  # what `Learner.export` wrote
 ) -> str:
     """What is in an exported file, in a few lines, without building anything
 

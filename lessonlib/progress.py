@@ -6,8 +6,7 @@
 __all__ = ['ProgressCallback', 'BatchCheck', 'FiniteLoss', 'FrozenNorm', 'modes_kept', 'ModelSummary']
 
 # %% ../nbs/12_progress.ipynb #ca58ca17
-import math
-import time
+import math, time
 from collections.abc import Callable
 from contextlib import contextmanager
 from html import escape
@@ -228,12 +227,10 @@ class FrozenNorm(Callback):
     """Frozen means frozen: norms without trained parameters use, and keep, the averages they have
 
     Args:
-        body: norms in this part keep their averages even while it is trained
+        body: its norms keep their averages even in training
     """
     order = -30
-    def __init__(self,
-        body: nn.Module = None,  # norms in this part keep their averages even while it is trained
-    ):
+    def __init__(self, body: nn.Module = None):  # its norms keep their averages even in training
         self.body = body
 
     def before_train(self):
@@ -255,9 +252,7 @@ default_callbacks.extend([BatchCheck, FiniteLoss, FrozenNorm])
 
 # %% ../nbs/12_progress.ipynb #669da4f2
 @contextmanager
-def modes_kept(
-    model: nn.Module,  # its modules may be switched between training and evaluation
-):
+def modes_kept(model: nn.Module):  # its modules may be switched between training and evaluation
     """Inside the `with` block modes may change; afterwards each module is in the mode it was in
 
     Args:

@@ -290,9 +290,7 @@ class CollabDataLoaders(DataLoaders, Part):
     def from_df(cls,
         ratings,  # table with one row a rating
         valid_pct: float = .2,  # share of the rows to validate with; 0: none
-        user_name: str = None,  # column of the users; None: the first
-        item_name: str = None,  # column of the items; None: the second
-        rating_name: str = None,  # column of the ratings; None: the third
+        user_name: str = None, item_name: str = None, rating_name: str = None,  # None: in order
         seed: int = None,  # the same seed, the same split; None: one of its own, see `dls.seed`
         path='.',  # folder of the data; models are kept below it
         bs: int = 64,  # ratings in a batch
@@ -306,9 +304,7 @@ class CollabDataLoaders(DataLoaders, Part):
         Args:
             ratings: table with one row a rating
             valid_pct: share of the rows to validate with; 0: none
-            user_name: column of the users; None: the first
-            item_name: column of the items; None: the second
-            rating_name: column of the ratings; None: the third
+            user_name, item_name, rating_name: None: in order
             seed: the same seed, the same split; None: one of its own, see `dls.seed`
             path: folder of the data; models are kept below it
             bs: ratings in a batch
@@ -366,9 +362,7 @@ class CollabDataLoaders(DataLoaders, Part):
                                   stacklevel=3)
         return torch.tensor(np.stack([*columns.values()], 1), device=self.device)
 
-    def show_batch(self,
-        n: int = 10,  # rows
-    ):
+    def show_batch(self, n: int = 10):  # rows
         """A table of some training ratings; random state stays as it was
 
         Args:
@@ -436,13 +430,12 @@ def test_dl(self: CollabDataLoaders,
     return TensorDataLoader(*tensors, bs=bs)
 
 @patch
-def prepare(self: CollabDataLoaders,
-    item,  # a row with the columns of users and items, or a pair (user, item)
+def prepare(self: CollabDataLoaders, item,  # a row with both columns, or a pair (user, item)
 ) -> tuple:
     """User and item as numbers, for `predict`
 
     Args:
-        item: a row with the columns of users and items, or a pair (user, item)
+        item: a row with both columns, or a pair (user, item)
     """
     if isinstance(item, (tuple, list)) and len(item) == 2:
         item = dict(zip((self.user_name, self.item_name), item))

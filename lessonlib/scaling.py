@@ -6,9 +6,7 @@
 __all__ = ['free_memory', 'MixedPrecision']
 
 # %% ../nbs/61_scaling.ipynb #f2afbc7b
-import gc
-import re
-import warnings
+import gc, re, warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +21,7 @@ from .progress import modes_kept
 
 # %% ../nbs/61_scaling.ipynb #3b6cf76b
 @patch
-def step_memory(self: Learner,
-    bs: int = 2,  # items to send through
+def step_memory(self: Learner, bs: int = 2,  # items to send through
 ) -> int:
     """Bytes that the forward pass of `bs` training items keeps for the backward pass
 
@@ -58,8 +55,7 @@ def _as_in_training(learn: Learner):
                 for buffer, before in zip(learn.model.buffers(), buffers): buffer.copy_(before)
 
 # %% ../nbs/61_scaling.ipynb #2e2a9c70
-def free_memory(
-    device=None,  # None: `default_device()`
+def free_memory(device=None,  # None: `default_device()`
 ) -> int | None:
     """Gives back memory nobody uses any more; the bytes that are then free, None if unknown
 

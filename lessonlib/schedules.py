@@ -18,60 +18,40 @@ from fastcore.basics import listify, patch
 from .learner import Callback, CancelFitException, layer_rates, Learner, Recorder
 
 # %% ../nbs/28_schedules.ipynb #2806953c
-def sched_no(
-    start: float,  # value at 0
-    end: float,  # makes no difference
-    pct: float,  # share of the training that is done, 0 to 1
+def sched_no(start: float, end: float, pct: float,  # values at 0 and 1; share done
 ) -> float:
     """Stays at `start`
 
     Args:
-        start: value at 0
-        end: makes no difference
-        pct: share of the training that is done, 0 to 1
+        start, end, pct: values at 0 and 1; share done
     """
     return start
 
-def sched_lin(
-    start: float,  # value at 0
-    end: float,  # value at 1
-    pct: float,  # share of the training that is done, 0 to 1
+def sched_lin(start: float, end: float, pct: float,  # values at 0 and 1; share done
 ) -> float:
     """A straight line from `start` to `end`
 
     Args:
-        start: value at 0
-        end: value at 1
-        pct: share of the training that is done, 0 to 1
+        start, end, pct: values at 0 and 1; share done
     """
     return start + pct * (end - start)
 
 # %% ../nbs/28_schedules.ipynb #e1cec397
-def sched_cos(
-    start: float,  # value at 0
-    end: float,  # value at 1
-    pct: float,  # share of the training that is done, 0 to 1
+def sched_cos(start: float, end: float, pct: float,  # values at 0 and 1; share done
 ) -> float:
     """Half a cosine wave: slow, fast, slow (Loshchilov and Hutter, 2017)
 
     Args:
-        start: value at 0
-        end: value at 1
-        pct: share of the training that is done, 0 to 1
+        start, end, pct: values at 0 and 1; share done
     """
     return start + (1 - math.cos(math.pi * pct)) / 2 * (end - start)
 
-def sched_exp(
-    start: float,  # value at 0, above 0
-    end: float,  # value at 1, above 0
-    pct: float,  # share of the training that is done, 0 to 1
+def sched_exp(start: float, end: float, pct: float,  # values at 0 and 1; share done
 ) -> float:
     """Times the same factor every step: a straight line on a logarithmic scale
 
     Args:
-        start: value at 0, above 0
-        end: value at 1, above 0
-        pct: share of the training that is done, 0 to 1
+        start, end, pct: values at 0 and 1; share done
     """
     if not (start > 0 and end > 0):
         raise ValueError(f'A factor leads from {start} to {end} only if both are above 0')
@@ -83,13 +63,11 @@ class Schedule:
 
     Args:
         rule: `rule(start, end, pct)` gives the value at `pct`
-        start: value at 0: a number, or a list with one for each layer group
-        end: value at 1, likewise; None: as at 0
+        start, end: values at 0 and 1 (None: as at 0): numbers, or lists, one a layer group
     """
     def __init__(self,
         rule: Callable,  # `rule(start, end, pct)` gives the value at `pct`
-        start,  # value at 0: a number, or a list with one for each layer group
-        end=None,  # value at 1, likewise; None: as at 0
+        start, end=None,  # values at 0 and 1 (None: as at 0): numbers, or lists, one a layer group
     ):
         self.rule, self.start, self.end = rule, start, start if end is None else end
         if len(listify(self.start)) != len(listify(self.end)):
@@ -97,9 +75,7 @@ class Schedule:
                              f'{start} and {end}')
         self(0)  # a rule that these ends do not suit says so now
 
-    def __call__(self,
-        pct: float,  # from 0 to 1
-    ):
+    def __call__(self, pct: float):  # from 0 to 1
         """The value at `pct`
 
         Args:
@@ -116,15 +92,13 @@ SchedNo, SchedLin = partial(Schedule, sched_no), partial(Schedule, sched_lin)
 SchedCos, SchedExp = partial(Schedule, sched_cos), partial(Schedule, sched_exp)
 
 def SchedPoly(
-    start,  # value at 0: a number, or a list with one for each layer group
-    end,  # value at 1, likewise
+    start, end,  # values at 0 and 1: numbers, or lists with one for each layer group
     power: float,  # above 0: 1 is a straight line, more starts slowly, less starts fast
 ) -> Schedule:
     """A power of pct, from `start` to `end`
 
     Args:
-        start: value at 0: a number, or a list with one for each layer group
-        end: value at 1, likewise
+        start, end: values at 0 and 1: numbers, or lists with one for each layer group
         power: above 0: 1 is a straight line, more starts slowly, less starts fast
     """
     if not power > 0: raise ValueError(f'power must be above 0, got {power}')
@@ -157,17 +131,13 @@ def combine_scheds(
 
 def combined_cos(
     pct: float,  # share of the fit that the first half takes
-    start,  # value at 0
-    middle,  # value at `pct`
-    end,  # value at 1
+    start, middle, end,  # values at 0, at `pct` and at 1
 ) -> Callable:  # a function of pct
     """A cosine from `start` to `middle`, and another on to `end`
 
     Args:
         pct: share of the fit that the first half takes
-        start: value at 0
-        middle: value at `pct`
-        end: value at 1
+        start, middle, end: values at 0, at `pct` and at 1
 
     Returns:
         a function of pct
@@ -205,9 +175,7 @@ class ParamScheduler(Callback):
         scheds: name, as in `Learner.set_hyper` -> function of pct
     """
     order, in_lr_find, before = -30, False, ()
-    def __init__(self,
-        scheds: dict,  # name, as in `Learner.set_hyper` -> function of pct
-    ):
+    def __init__(self, scheds: dict):  # name, as in `Learner.set_hyper` -> function of pct
         self.scheds = scheds
     def before_fit(self):
         self.before = [{k: v for k, v in group.items() if k != 'params'}
@@ -221,9 +189,7 @@ class ParamScheduler(Callback):
 
 # %% ../nbs/28_schedules.ipynb #56a5c4ea
 @patch
-def plot_lr(self: Recorder,
-    ax=None,  # axes to draw on; None: new ones
-):
+def plot_lr(self: Recorder, ax=None):  # axes to draw on; None: new ones
     """Draws the learning rate of the last layer group, batch by batch
 
     Args:
@@ -237,9 +203,7 @@ def plot_lr(self: Recorder,
     return ax
 
 @patch
-def plot_sched(self: Recorder,
-    axes=None,  # two axes to draw on; None: new ones
-):
+def plot_sched(self: Recorder, axes=None):  # two axes to draw on; None: new ones
     """Draws learning rate and momentum, batch by batch
 
     Args:

@@ -13,15 +13,12 @@ import torch
 from torch import Tensor
 
 # %% ../nbs/01_sgd.ipynb #a5492d9c
-def mse(
-    predictions: Tensor,  # what the model says, any shape
-    targets: Tensor,  # what is true, the same shape
+def mse(predictions: Tensor, targets: Tensor,  # what the model says, what is true: one shape
 ) -> Tensor:  # rank 0
     """Mean squared error: the average of the squared distances
 
     Args:
-        predictions: what the model says, any shape
-        targets: what is true, the same shape
+        predictions, targets: what the model says, what is true: one shape
 
     Returns:
         rank 0
@@ -92,19 +89,15 @@ def gradient_descent(
 
 # %% ../nbs/01_sgd.ipynb #e62c2a3a
 def loss_map(
-    x: Tensor,  # inputs, items × 2
-    y: Tensor,  # targets, items
-    first: tuple = (-2., 6.),  # window for the first parameter
-    second: tuple = (-2., 6.),  # window for the second
+    x: Tensor, y: Tensor,  # inputs, items × 2, and their targets
+    first: tuple = (-2., 6.), second: tuple = (-2., 6.),  # windows for the two parameters
     size: int = 60,  # points along each side
 ) -> tuple[Tensor, Tensor, Tensor]:  # the two axes and the loss at each point, second × first
     """The mean squared error of `x @ a` for every pair `a` in a window
 
     Args:
-        x: inputs, items × 2
-        y: targets, items
-        first: window for the first parameter
-        second: window for the second
+        x, y: inputs, items × 2, and their targets
+        first, second: windows for the two parameters
         size: points along each side
 
     Returns:

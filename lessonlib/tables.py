@@ -7,10 +7,7 @@ __all__ = ['Census', 'plan_census', 'make_census', 'cont_cat_split', 'TableStep'
            'TabularPandas', 'TabularDataLoaders', 'add_datepart']
 
 # %% ../nbs/42_tables.ipynb #76d1a649
-import copy
-import math
-import re
-import warnings
+import copy, math, re, warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -522,9 +519,7 @@ class TabularPandas(Part):
             frame[name] = np.array(self.y_vocab, dtype=object)[frame[name]]
         return frame
 
-    def show(self,
-        max_n: int = 10,  # rows
-    ):
+    def show(self, max_n: int = 10):  # rows
         """The first rows, decoded
 
         Args:
@@ -582,8 +577,7 @@ def process(self: TabularPandas) -> TabularPandas:
 
 # %% ../nbs/42_tables.ipynb #924165d3
 @patch
-def tensors(self: TabularPandas,
-    device=None,  # where they go; None: the CPU
+def tensors(self: TabularPandas, device=None,  # where they go; None: the CPU
 ) -> tuple:
     """Categories (n, c) and numbers (n, k), and the target if it is there: (n,) or (n, targets)
 
@@ -713,9 +707,7 @@ class TabularDataLoaders(DataLoaders, Part):
         import pandas as pd
         return cls.from_df(pd.read_csv(csv, skipinitialspace=skipinitialspace), **kwargs)
 
-    def show_batch(self,
-        max_n: int = 10,  # rows
-    ):
+    def show_batch(self, max_n: int = 10):  # rows
         """Rows of a training batch, decoded; random state stays as it was
 
         Args:
@@ -745,8 +737,7 @@ def test_dl(self: TabularDataLoaders,
     return TensorDataLoader(*rows.tensors(self.device), bs=bs or self.val_bs)
 
 @patch
-def prepare(self: TabularDataLoaders,
-    row,  # a Series, a dict, or a DataFrame with one row
+def prepare(self: TabularDataLoaders, row,  # a Series, a dict, or a DataFrame with one row
 ) -> tuple:
     """The inputs of one row as the model wants them
 

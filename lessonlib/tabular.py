@@ -54,8 +54,7 @@ class TabularModel(nn.Module):
         ps: dropout after each hidden layer: one, or a list
         embed_p: dropout of the embeddings
         y_range: squeeze the output between these two
-        use_bn: batch norm after each hidden layer
-        bn_cont: batch norm of the numbers
+        use_bn, bn_cont: batch norm of hidden layers, of numbers
     """
     def __init__(self,
         emb_szs: Sequence,  # (levels, width) of each column of categories
@@ -65,8 +64,7 @@ class TabularModel(nn.Module):
         ps=0.,  # dropout after each hidden layer: one, or a list
         embed_p: float = 0.,  # dropout of the embeddings
         y_range: tuple = None,  # squeeze the output between these two
-        use_bn: bool = True,  # batch norm after each hidden layer
-        bn_cont: bool = True,  # batch norm of the numbers
+        use_bn: bool = True, bn_cont: bool = True,  # batch norm of hidden layers, of numbers
     ):
         super().__init__()
         self.embeds = nn.ModuleList(Embedding(n, width) for n, width in emb_szs)
@@ -133,8 +131,7 @@ class TabularLearner(Learner):
         names = [f'{name}_pred' for name in self.dls.y_names]
         return to.decode().assign(**dict(zip(names, answers)))
 
-    def outputs(self,
-        xs,  # inputs as numbers: `xs` of a `TabularPandas`, or a changed copy
+    def outputs(self, xs,  # inputs as numbers: `xs` of a `TabularPandas`, or a changed copy
     ) -> Tensor:
         """Predictions for encoded rows, such as `to.valid.xs`
 
@@ -146,8 +143,7 @@ class TabularLearner(Learner):
         return self.get_preds(dl=TensorDataLoader(*to.tensors(), bs=4096))[0]
 
 # %% ../nbs/43_tabular.ipynb #7fd66a6c
-def tabular_config(
-    **kwargs,  # ps, embed_p, y_range, use_bn, bn_cont, as in `TabularModel`
+def tabular_config(**kwargs,  # ps, embed_p, y_range, use_bn, bn_cont, as in `TabularModel`
 ) -> dict:
     """Settings of the model, for `tabular_learner(config=...)`
 
@@ -300,9 +296,7 @@ def plot_importance(
 
 # %% ../nbs/43_tabular.ipynb #6101b831
 @patch
-def embedding(self: TabularLearner,
-    name: str,  # a column of categories
-):
+def embedding(self: TabularLearner, name: str):  # a column of categories
     """The learnt embedding of a column: a DataFrame, one row a level
 
     Args:
@@ -317,9 +311,7 @@ def embedding(self: TabularLearner,
     return pd.DataFrame(weight, self.dls.classes[name], columns)
 
 @patch
-def embed(self: TabularLearner,
-    xs,  # inputs as numbers: `xs` of a `TabularPandas`
-):
+def embed(self: TabularLearner, xs):  # inputs as numbers: `xs` of a `TabularPandas`
     """The same rows with the learnt embeddings in place of the category numbers
 
     Args:

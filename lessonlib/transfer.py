@@ -29,9 +29,7 @@ class AdaptiveConcatPool2d(nn.Module):
     Args:
         size: height and width that are left
     """
-    def __init__(self,
-        size: int = 1,  # height and width that are left
-    ):
+    def __init__(self, size: int = 1):  # height and width that are left
         super().__init__()
         self.size = size
     def forward(self, x: Tensor) -> Tensor:
@@ -73,8 +71,7 @@ def create_head(
     return nn.Sequential(*layers)
 
 # %% ../nbs/31_transfer.ipynb #dd64554c
-def body_splitter(
-    model: nn.Module,  # body and head in a row, as `vision_learner` builds it
+def body_splitter(model: nn.Module,  # body and head in a row, as `vision_learner` builds it
 ) -> list:
     """Three layer groups: the body down to an eighth of the picture's size, its rest, the head
 
@@ -88,13 +85,12 @@ def body_splitter(
     return groups + [[p for m in rest for p in m.parameters()]]
 
 @patch
-def layer_groups(self: Learner,
-    lr=None,  # learning rate to be spread: a number, a slice, or one a group
+def layer_groups(self: Learner, lr=None,  # to be spread: a number, a slice, or one a group
 ) -> ModelSummary:
     """A table of the layer groups: tensors, parameters, how many are trained, and the learning rate
 
     Args:
-        lr: learning rate to be spread: a number, a slice, or one a group
+        lr: to be spread: a number, a slice, or one a group
     """
     groups = [list(group) for group in self.splitter(self.model)]
     rates = [''] * len(groups) if lr is None else [f'{r:.3g}' for r in layer_rates(lr, len(groups))]
@@ -225,7 +221,7 @@ def vision_learner(
         n_in: channels of the pictures; None: those of the data
         train_bn: for `VisionLearner`; None: only if not pretrained
         custom_head: in place of `create_head`; it is given the body's maps
-        y_range: for `create_head`
+        lin_ftrs, ps, concat_pool, y_range: for `create_head`
         kwargs: for `Learner`: splitter, metrics, loss_func, cbs, wd, path …
     """
     found, n_in = _find_arch(arch), n_in or _channels(dls)

@@ -90,7 +90,7 @@ class ImageDataLoaders:
             path: folder of the data; models are kept below it
             fnames: paths of the pictures
             label_func: name of a file -> label
-            kwargs: valid_pct, seed and the rest of `from_path_func`
+            args, kwargs: valid_pct, seed and the rest of `from_path_func`
         """
         return cls.from_path_func(path, fnames, using_attr(label_func, 'name'), *args, **kwargs)
 
@@ -107,7 +107,7 @@ class ImageDataLoaders:
             path: folder of the data; models are kept below it
             fnames: paths of the pictures
             pat: a pattern with one group, which finds the label in the name
-            kwargs: valid_pct, seed and the rest of `from_path_func`
+            args, kwargs: valid_pct, seed and the rest of `from_path_func`
         """
         return cls.from_name_func(path, fnames, RegexLabeller(pat), *args, **kwargs)
 
@@ -124,24 +124,22 @@ class ImageDataLoaders:
             path: folder of the data; models are kept below it
             fnames: paths of the pictures
             pat: a pattern with one group, which finds the label in the path
-            kwargs: valid_pct, seed and the rest of `from_path_func`
+            args, kwargs: valid_pct, seed and the rest of `from_path_func`
         """
         return cls.from_path_func(path, fnames, RegexLabeller(pat), *args, **kwargs)
 
     @classmethod
     def from_lists(cls,
         path,  # folder of the data; models are kept below it
-        fnames: Sequence,  # paths of the pictures
-        labels: Sequence,  # one for each
+        fnames: Sequence, labels: Sequence,  # paths of the pictures, and a label for each
         *args, **kwargs,  # valid_pct, seed and the rest of `from_path_func`
     ) -> BlockDataLoaders:
         """Pictures in one list, their labels in another
 
         Args:
             path: folder of the data; models are kept below it
-            fnames: paths of the pictures
-            labels: one for each
-            kwargs: valid_pct, seed and the rest of `from_path_func`
+            fnames, labels: paths of the pictures, and a label for each
+            args, kwargs: valid_pct, seed and the rest of `from_path_func`
         """
         if len(fnames) != len(labels):
             raise ValueError(f'{len(fnames)} files but {len(labels)} labels')

@@ -19,7 +19,7 @@ from lessonlib.batches import (AccumMetric, AvgMetric, DataLoaders, TensorDataLo
 from lessonlib.core import set_seed
 from lessonlib.learner import (Callback, CancelBatchException, CancelEpochException, CancelFitException,
                                CancelStepException, CancelTrainException, CancelValidException, Learner,
-                               Recorder, adamw, default_callbacks, events, layer_rates)
+                               Recorder, adamw, default_callbacks, event_names, layer_rates)
 from lessonlib.progress import ProgressCallback
 from lessonlib.sgd import mse
 
@@ -74,7 +74,7 @@ def test_parity_with_a_loop_written_by_hand(loader, opt):
 def test_events_come_in_order():
     heard = []
     class Listener(Callback): pass
-    for event in events: setattr(Listener, event, lambda self, event=event: heard.append(event))
+    for event in event_names: setattr(Listener, event, lambda self, event=event: heard.append(event))
     learner(data(n=16, n_valid=3)).fit(1, cbs=Listener)
     batch = ['before_batch', 'after_pred', 'after_loss']
     train = [*batch, 'before_backward', 'after_backward', 'before_step', 'after_step', 'after_batch']
@@ -119,7 +119,7 @@ def test_cancelling(error, event, expected):
 
 
 
-@pytest.mark.parametrize('event', [e for e in events if 'cancel' not in e])
+@pytest.mark.parametrize('event', [e for e in event_names if 'cancel' not in e])
 def test_ctrl_c_anywhere_leaves_a_usable_learner(event):
     def press(self):
         if self.epoch == 1 or event in ('before_fit', 'after_fit'): raise KeyboardInterrupt

@@ -224,7 +224,7 @@ Args:
     items: what there is
     size: how many; a \\ and """ are fine
     start: counted from the end
-    last: the last one
+    rest, last: the last one
 
 Returns:
     some of them'''
