@@ -9,15 +9,15 @@ __all__ = []
 from importlib import import_module
 from typing import Any
 
-from .course import about, staircase
+from .course import module_names
 
 # %% ../nbs/99_all.ipynb #908b17f0
 def _everything() -> dict[str, Any]:
-    "The public names of all modules for guests, in the order of the staircase; the later wins"
+    "Every public name of every module, in the order of the staircase; the later lesson wins"
     found = {}
-    for front in map(about, staircase()):
-        if not front.module or front.track == 'appendix' or front.module == 'files': continue
-        module = import_module(f'lessonlib.{front.module}')
+    for name in module_names().values():
+        if name == 'all': continue
+        module = import_module(f'lessonlib.{name}')
         found |= {public: getattr(module, public) for public in module.__all__}
     return found
 
