@@ -30,12 +30,16 @@ def signature(thing, name):
 
 def tidy_signature(text):
     "nbdev's signature with the spaces that people put"
-    text = re.sub(r'^(\s+\**\w+):([^=#\n]+?)=(?=[^\n]+)', r'\1: \2 = ', text, flags=re.M)
-    text = re.sub(r'^(\s+\**\w+):(?=\S)', r'\1: ', text, flags=re.M)
+    def spaced(line):
+        code, mark, comment = line.partition(' # ')
+        code = re.sub(r'(^\s+|, )(\**\w+):(?=\S)', r'\1\2: ', code)      # several may share a line
+        return re.sub(r'((?:^\s+|, )\**\w+: [^=]+?)=(?=\S)', r'\1 = ', code) + mark + comment
+    text = '\n'.join(map(spaced, text.split('\n')))
 
     def end(match):
         result, comment = match[1] and f' -> {match[2]}', match[3] and f' {match[3]}'
         return ')' + (result or '') + (comment or '')
+    text = re.sub(r'<function ([\w.]+) at 0x[0-9a-f]+>', r'\1', text)
     return re.sub(r'\)(->)?([^)\n]*?):( #[^\n]*)?\Z', end, text)
 
 

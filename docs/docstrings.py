@@ -41,10 +41,11 @@ def comments(source: str) -> dict[int, str]:
 
 def sections_of(node: ast.AST, notes: dict[int, str]) -> list[str]:
     "What the comments `notes` say about the parameters and the result of a function or class"
+    head = node
     if isinstance(node, ast.ClassDef):
         init = next((part for part in node.body if isinstance(part, ast.FunctionDef)
                      and part.name == '__init__'), None)
-        if init: parameters, end = parameters_of(init), init.body[0].lineno
+        if init: parameters, end, head = parameters_of(init), init.body[0].lineno, init
         elif any('dataclass' in ast.unparse(d) for d in node.decorator_list):
             parameters = [(part.target.id, part.lineno, part.end_lineno) for part in node.body
                           if isinstance(part, ast.AnnAssign)]
@@ -53,7 +54,7 @@ def sections_of(node: ast.AST, notes: dict[int, str]) -> list[str]:
     else: parameters, end = parameters_of(node), node.body[0].lineno
     result = getattr(node, 'returns', None)
     closing = {result.end_lineno} if result else {end}
-    taken = {last for _, _, last in parameters} | {node.lineno - 1}  # what is above is not about it
+    taken = {last for _, _, last in parameters} | {head.lineno - 1}  # what is above is not about it
     about = {}
     for name, first, last in parameters:   # several on one line share its comment
         names = f'{about[last][0]}, {name}' if last in about else name

@@ -459,9 +459,9 @@ class SmoothMean:
     """An exponentially weighted average, debiased
 
     Args:
-        beta: of the past: about 1/(1-beta) values count
+        beta: weight of the past: about 1/(1-beta) values
     """
-    def __init__(self, beta: float = .98):  # of the past: about 1/(1-beta) values count
+    def __init__(self, beta: float = .98):  # weight of the past: about 1/(1-beta) values
         self.beta, self.state = beta, (0., 0)
     def add(self, value: float,  # the next value
     ) -> float:
@@ -482,13 +482,13 @@ class SmoothMean:
 # %% ../nbs/10_batches.ipynb #a1b73587
 def sigmoid_range(
     x: Tensor,  # any numbers
-    low: float, high: float,  # never quite reached: choose them wider
+    low: float, high: float,  # never quite reached: choose them a little wider than targets
 ) -> Tensor:
     """A sigmoid that is stretched from `low` to `high`
 
     Args:
         x: any numbers
-        low, high: never quite reached: choose them wider
+        low, high: never quite reached: choose them a little wider than targets
     """
     return low + (high - low) * torch.sigmoid(x)
 
@@ -496,9 +496,9 @@ class SigmoidRange(nn.Module):
     """`sigmoid_range` as the last layer of a model
 
     Args:
-        low, high: never quite reached: choose them wider
+        low, high: never quite reached: wider than targets
     """
-    def __init__(self, low: float, high: float):  # never quite reached: choose them wider
+    def __init__(self, low: float, high: float):  # never quite reached: wider than targets
         super().__init__()
         self.low, self.high = low, high
     def forward(self, x: Tensor) -> Tensor: return sigmoid_range(x, self.low, self.high)

@@ -94,11 +94,7 @@ def slide(
 
 # %% ../nbs/29_lr_finder.ipynb #4c6c86c4
 class _Finder(Callback):
-    """Raises the learning rate from batch to batch and ends the fit when it has seen enough
-
-    Args:
-        start_lr, end_lr, num_it, stop_div, bar: just after the recorder
-    """
+    "Raises the learning rate from batch to batch and ends the fit when it has seen enough"
     order = 55   # just after the recorder
     def __init__(self, start_lr, end_lr, num_it, stop_div, bar=None):
         self.rate, self.num_it, self.stop_div = SchedExp(start_lr, end_lr), num_it, stop_div

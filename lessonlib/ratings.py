@@ -290,7 +290,8 @@ class CollabDataLoaders(DataLoaders, Part):
     def from_df(cls,
         ratings,  # table with one row a rating
         valid_pct: float = .2,  # share of the rows to validate with; 0: none
-        user_name: str = None, item_name: str = None, rating_name: str = None,  # None: in order
+        user_name: str = None, item_name: str = None,  # columns; None: the first, the second
+        rating_name: str = None,  # column of the ratings; None: the third
         seed: int = None,  # the same seed, the same split; None: one of its own, see `dls.seed`
         path='.',  # folder of the data; models are kept below it
         bs: int = 64,  # ratings in a batch
@@ -304,7 +305,8 @@ class CollabDataLoaders(DataLoaders, Part):
         Args:
             ratings: table with one row a rating
             valid_pct: share of the rows to validate with; 0: none
-            user_name, item_name, rating_name: None: in order
+            user_name, item_name: columns; None: the first, the second
+            rating_name: column of the ratings; None: the third
             seed: the same seed, the same split; None: one of its own, see `dls.seed`
             path: folder of the data; models are kept below it
             bs: ratings in a batch

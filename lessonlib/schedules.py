@@ -18,40 +18,40 @@ from fastcore.basics import listify, patch
 from .learner import Callback, CancelFitException, layer_rates, Learner, Recorder
 
 # %% ../nbs/28_schedules.ipynb #2806953c
-def sched_no(start: float, end: float, pct: float,  # values at 0 and 1; share done
+def sched_no(start: float, end: float, pct: float,  # values at pct 0 and 1; pct: share of training
 ) -> float:
     """Stays at `start`
 
     Args:
-        start, end, pct: values at 0 and 1; share done
+        start, end, pct: values at pct 0 and 1; pct: share of training
     """
     return start
 
-def sched_lin(start: float, end: float, pct: float,  # values at 0 and 1; share done
+def sched_lin(start: float, end: float, pct: float,  # values at pct 0 and 1; pct: share of training
 ) -> float:
     """A straight line from `start` to `end`
 
     Args:
-        start, end, pct: values at 0 and 1; share done
+        start, end, pct: values at pct 0 and 1; pct: share of training
     """
     return start + pct * (end - start)
 
 # %% ../nbs/28_schedules.ipynb #e1cec397
-def sched_cos(start: float, end: float, pct: float,  # values at 0 and 1; share done
+def sched_cos(start: float, end: float, pct: float,  # values at pct 0 and 1; pct: share of training
 ) -> float:
     """Half a cosine wave: slow, fast, slow (Loshchilov and Hutter, 2017)
 
     Args:
-        start, end, pct: values at 0 and 1; share done
+        start, end, pct: values at pct 0 and 1; pct: share of training
     """
     return start + (1 - math.cos(math.pi * pct)) / 2 * (end - start)
 
-def sched_exp(start: float, end: float, pct: float,  # values at 0 and 1; share done
+def sched_exp(start: float, end: float, pct: float,  # values at pct 0 and 1; pct: share of training
 ) -> float:
     """Times the same factor every step: a straight line on a logarithmic scale
 
     Args:
-        start, end, pct: values at 0 and 1; share done
+        start, end, pct: values at pct 0 and 1; pct: share of training
     """
     if not (start > 0 and end > 0):
         raise ValueError(f'A factor leads from {start} to {end} only if both are above 0')

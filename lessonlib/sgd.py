@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 # %% ../nbs/01_sgd.ipynb #a5492d9c
-def mse(predictions: Tensor, targets: Tensor,  # what the model says, what is true: one shape
+def mse(predictions: Tensor, targets: Tensor,  # what the model says, what is true: same shape
 ) -> Tensor:  # rank 0
     """Mean squared error: the average of the squared distances
 
     Args:
-        predictions, targets: what the model says, what is true: one shape
+        predictions, targets: what the model says, what is true: same shape
 
     Returns:
         rank 0

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import nbformat
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
@@ -24,15 +23,13 @@ from torch.nn import functional as F
 from lessonlib import cleaner as module
 from lessonlib.batches import DataLoaders
 from lessonlib.cleaner import Decision, Decisions, ImageClassifierCleaner
-from lessonlib.core import get_rng_state, set_seed
-from lessonlib.data_block import CategoryBlock, DataBlock, ImageBlock
-from lessonlib.images import Resize
+from lessonlib.core import get_rng_state
 from lessonlib.interpretation import ClassificationInterpretation
-from lessonlib.items import RandomSplitter, parent_label
 from lessonlib.learner import Learner
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT/'tests')]
+from helpers.animals import animal_learner, animals  # noqa: F401  (animals is a fixture)
 from helpers.browser import browser_page, needs_chromium
 from helpers.lab_server import open_notebook, running_lab
 from helpers.real_lesson import needs_mirror, printed_on_real_data
@@ -42,28 +39,6 @@ from helpers.real_lesson import needs_mirror, printed_on_real_data
 def closed():
     yield
     plt.close('all')
-
-
-@pytest.fixture
-def animals(tmp_path):
-    "A folder of pictures in class folders: reddish cats, bluish dogs"
-    return make_animals(tmp_path/'animals')
-
-
-def make_animals(folder, n=12):
-    for i in range(n):
-        kind = ('cat', 'dog')[i % 2]
-        (folder/kind).mkdir(parents=True, exist_ok=True)
-        noise = np.random.RandomState(i).randint(0, 90, (24, 30, 3)) + [150 * (kind == 'cat'), 20, 20]
-        Image.fromarray(noise.clip(0, 255).astype('uint8')).save(folder/kind/f'{i}.png')
-    return folder
-
-
-def animal_learner(folder, **kwargs):
-    block = DataBlock((ImageBlock, CategoryBlock), get_y=parent_label, splitter=RandomSplitter(.5, seed=1), item_tfms=Resize(16))
-    dls = block.dataloaders(sorted(folder.rglob('*.png')), bs=4, device='cpu')
-    set_seed(0)
-    return Learner(dls, nn.Sequential(nn.Flatten(), nn.Linear(768, 2)), **kwargs)
 
 
 # ---- decisions ----

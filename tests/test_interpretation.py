@@ -12,15 +12,12 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
-from PIL import Image
 from sklearn import metrics
 from torch import nn
 from torch.nn import functional as F
 
+from helpers.animals import animal_learner, animals  # noqa: F401  (animals is a fixture)
 from lessonlib.core import get_rng_state, set_seed
-from lessonlib.data_block import CategoryBlock, DataBlock, ImageBlock
-from lessonlib.items import RandomSplitter, parent_label
-from lessonlib.images import Resize
 from lessonlib.interpretation import ClassificationInterpretation, Interpretation, item_losses
 from lessonlib.batches import DataLoaders, TensorDataLoader, accuracy
 from lessonlib.learner import Learner
@@ -151,28 +148,6 @@ def test_the_loader_s_own_generator_stays_as_it_was():
 def test_inputs_are_not_kept():
     interp = ClassificationInterpretation.from_learner(learner())
     assert not any(isinstance(v, torch.Tensor) and v.shape[-1:] == (5,) for v in vars(interp).values())
-
-
-@pytest.fixture
-def animals(tmp_path):
-    "A folder of pictures in class folders: reddish cats, bluish dogs"
-    return make_animals(tmp_path/'animals')
-
-
-def make_animals(folder, n=12):
-    for i in range(n):
-        kind = ('cat', 'dog')[i % 2]
-        (folder/kind).mkdir(parents=True, exist_ok=True)
-        noise = np.random.RandomState(i).randint(0, 90, (24, 30, 3)) + [150 * (kind == 'cat'), 20, 20]
-        Image.fromarray(noise.clip(0, 255).astype('uint8')).save(folder/kind/f'{i}.png')
-    return folder
-
-
-def animal_learner(folder, **kwargs):
-    block = DataBlock((ImageBlock, CategoryBlock), get_y=parent_label, splitter=RandomSplitter(.5, seed=1), item_tfms=Resize(16))
-    dls = block.dataloaders(sorted(folder.rglob('*.png')), bs=4, device='cpu')
-    set_seed(0)
-    return Learner(dls, nn.Sequential(nn.Flatten(), nn.Linear(768, 2)), **kwargs)
 
 
 def test_training_pictures_are_seen_as_in_validation(animals):

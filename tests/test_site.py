@@ -314,9 +314,14 @@ def test_html_output(converter):
     scrubber = '<div class="explore"><input type="range"><img alt="a" src="data:,"><script>const a = `1`</script></div>'
     assert scrubber in converter.rich(shows(text_html=scrubber, text_plain='x'), 'c-0')
 
+def tidy(): "Stands in a signature as a default"
+
 def test_signatures_are_spaced():
     ugly = 'def f(\n    a:int=3, # the first\n    *b:str, # the rest\n    c=None\n)->dict: # all'
     assert api.tidy_signature(ugly) == 'def f(\n    a: int = 3, # the first\n    *b: str, # the rest\n    c=None\n) -> dict  # all'
+    assert api.tidy_signature('def f(\n    a: int, b:tuple=(1, 2), # both\n)') == 'def f(\n    a: int, b: tuple = (1, 2), # both\n)'
+    assert api.tidy_signature(f'def f(\n    g: tuple=({len!r}, {tidy!r}), # calls\n)') == (
+        'def f(\n    g: tuple = (<built-in function len>, tidy), # calls\n)')
     assert api.tidy_signature('def f():') == 'def f()'
     assert api.tidy_signature('def f()->None:') == 'def f() -> None'
 

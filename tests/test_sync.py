@@ -206,6 +206,12 @@ class Box:
                  colour='red'):  # or blue
         self.width = width
 
+class Bag(Box):
+    "A bag"
+    order = 15  # late
+    def __init__(self, width, rest=None):
+        self.width = width
+
 @dataclass
 class Point:
     "Where it is"
@@ -217,7 +223,7 @@ class Point:
 '''
     names = {}
     exec('from dataclasses import dataclass\n' + add_comments(source), names)
-    doc = {name: inspect.getdoc(names[name]) for name in ('pick', 'bare', 'Box', 'Point')}
+    doc = {name: inspect.getdoc(names[name]) for name in ('pick', 'bare', 'Box', 'Bag', 'Point')}
     assert doc['pick'] == '''Take a few \\ of them
 
 Args:
@@ -230,10 +236,11 @@ Returns:
     some of them'''
     assert doc['bare'] == 'No comments'
     assert doc['Box'] == 'A box\n\nArgs:\n    width: in metres\n    colour: or blue'
+    assert doc['Bag'] == 'A bag'           # what is above its __init__ is about something else
     assert doc['Point'] == 'Where it is\n\nArgs:\n    x: to the right\n    y: down'
     assert 'Args:\n    by: pixels' in inspect.getdoc(names['Point'].shift)
     assert [without_comments(text) for text in doc.values()] == [
-        'Take a few \\ of them', 'No comments', 'A box', 'Where it is']
+        'Take a few \\ of them', 'No comments', 'A box', 'A bag', 'Where it is']
 
 
 def test_docstrings_and_comments_agree_with_fastcore():
