@@ -516,8 +516,7 @@ def test_every_page_opens_from_disk_and_has_what_it_promises(site, page):
 @needs_chromium
 def test_search_finds_a_word(site, page):
     page.goto((site/'search.html').as_uri() + '?q=broadcasting')
-    page.wait_for_selector('#search-results ul.search li a')
-    assert any('01_sgd.html' in link.get_attribute('href') for link in page.locator('#search-results ul.search li a').all())
+    page.wait_for_selector('#search-results ul.search li a[href*="01_sgd.html"]')   # results come one by one
 
 @needs_chromium
 def test_the_search_box_leads_there(site, page):
