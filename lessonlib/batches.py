@@ -11,6 +11,7 @@ __all__ = ['TensorDataLoader', 'DataLoaders', 'random_kept', 'in_order', 'Weight
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -344,7 +345,12 @@ class AvgMetric(Metric):
     def value(self) -> float: return self.mean.value
     @property
     def name(self) -> str:
-        return self._name or getattr(self.func, '__name__', type(self.func).__name__)
+        func = _innermost(self.func)
+        return self._name or getattr(func, '__name__', type(func).__name__)
+
+def _innermost(func: Callable) -> Callable:
+    "The function itself, out of a `partial`"
+    return _innermost(func.func) if isinstance(func, partial) else func
 
 def _n_items(batch) -> int:
     "Number of items in a batch: rows of the first tensor in it"
@@ -452,7 +458,8 @@ def as_metric(metric,  # a function, a `Metric` or a class of them
         metric: a function, a `Metric` or a class of them
     """
     if isinstance(metric, type): metric = metric()
-    return metric if isinstance(metric, Metric) else getattr(metric, 'metric', AvgMetric)(metric)
+    if isinstance(metric, Metric): return metric
+    return getattr(_innermost(metric), 'metric', AvgMetric)(metric)
 
 # %% ../nbs/10_batches.ipynb #393409a9
 class SmoothMean:

@@ -25,7 +25,7 @@ from .batches import DataLoaders
 from .checkpoint import _recipe, Part
 from .core import default_device, rng_guard, show_image, to_device
 from .files import did_you_mean
-from .images import _kind, _one_of, _why_bad, open_image, Transform, UnreadableImage
+from .images import _canvas, _kind, _one_of, _why_bad, open_image, Transform, UnreadableImage
 from .items import as_rows, check_split, NoSplitter, RandomSplitter
 from .learner import Learner
 
@@ -37,6 +37,7 @@ class Block(Part):
     vocab = c = loss_func = activation = None   # what it brings as a target; c: number of outputs
     positional = True   # may hold places in a picture: then pictures are decoded in full size
     in_title = True     # shown in words above the input; False: drawn on it
+    panels = 'truth', 'prediction'   # what `compare` draws on, side by side, if it is not in words
 
     def setup(self, values: Sequence):  # what the getter gives for each item of the training set
         """Learns from the values of the training set
@@ -92,6 +93,19 @@ class Block(Part):
             tensor: one item out of a batch
         """
         return tensor
+    def answer(self,
+        decided: Tensor,  # an output in the form of a target
+        item,  # what the answer is about, as `predict` was given it
+        dls: 'BlockDataLoaders',  # the loaders that prepared it
+    ):
+        """The answer about one item, for people; a block that counts in places of its picture looks
+
+        Args:
+            decided: an output in the form of a target
+            item: what the answer is about, as `predict` was given it
+            dls: the loaders that prepared it
+        """
+        return self.decode(decided)
     def agree(self, predicted, truth,  # two decoded values
     ) -> bool | None:  # None where nobody would ask
         """Whether two decoded values are the same
@@ -116,6 +130,23 @@ class Block(Part):
         """
         if ax is not None: ax.set_title(str(value) if title is None else title, fontsize=9)
         return ax
+    def compare(self,
+        answer, truth,  # two decoded values
+        axes: Sequence,  # one if the values are words, else one for each of the `panels`
+    ):
+        """Draws an answer and the truth on axes that show the input
+
+        Args:
+            answer, truth: two decoded values
+            axes: one if the values are words, else one for each of the `panels`
+        """
+        self.show(truth, axes[0])
+        words = axes[0].get_title()
+        self.show(answer, axes[-1])
+        if len(axes) > 1: return
+        right = self.agree(answer, truth)
+        axes[0].set_title(f'{"✗ " if right is False else ""}{axes[0].get_title()}\n({words})',
+                          fontsize=9, color={True: 'tab:green', False: 'tab:red'}.get(right, 'black'))
 
 # %% ../nbs/23_data_block.ipynb #12020af5
 @dataclass
@@ -208,8 +239,8 @@ class CategoryBlock(Block):
         if value is None or value != value: raise ValueError(f'the label is missing ({value})')
         if self.vocab is None or value in self._number: return
         raise ValueError(f'the label {value!r} is not in the vocab ({_few(self.vocab)}).'
-                         f'{did_you_mean(value, self.vocab)} Without CategoryBlock(vocab=[...]) it '
-                         'has the labels of the training set')
+                         f'{did_you_mean(value, self.vocab)} Without {type(self).__name__}(vocab='
+                         '[...]) it has the labels of the training set')
     def encode(self, item):
         "The number of a class"
         self.check(item)
@@ -377,6 +408,8 @@ class BlockDataset:
     def _opened(self, i: int, train: bool) -> tuple:
         "An item opened and through the item transforms, not yet encoded"
         sample = tuple(self._open(i, part) for part in range(self.n_parts))
+        kinds = [_kind(x) for x in sample]
+        if 'Mask' in kinds: _canvas(sample, kinds)   # a mask is as large as its picture
         for tfm in self.item_tfms:
             if train or not tfm.train_only: sample = tfm(sample, train)
         return sample
@@ -563,6 +596,19 @@ class BlockDataLoaders(DataLoaders, Part):
         if len(self.blocks) - self.n_inp != 1: return output, output
         decided = self.blocks[-1].decide(output)
         return self.blocks[-1].decode(decided), decided
+    def answer(self, item, output: Tensor,  # for `prepare`, and what the model gave for it
+    ) -> tuple:  # for people, and in the form of a target
+        """What `predict` answers: as `decode`, but places are those of the item itself
+
+        Args:
+            item, output: for `prepare`, and what the model gave for it
+
+        Returns:
+            for people, and in the form of a target
+        """
+        if len(self.blocks) - self.n_inp != 1: return output, output
+        decided = self.blocks[-1].decide(output)
+        return self.blocks[-1].answer(decided, item, self), decided
     def show_batch(self,
         max_n: int = 9,  # at most so many items
         split: int = 0,  # which loader: 0 to train on, 1 to validate with
@@ -783,20 +829,22 @@ def show_batch(self: BlockLoader,
             changes |= dict(shuffle=False, dataset=self.dataset.with_items([one] * max_n))
         items = self.decode_batch(next(iter(self.new(**changes))), max_n)
     what = 'training' if self.dataset.train else 'validation'
-    axes = _grid(len(items), title or f'A batch to look at ({what})', nrows, **look)
+    title = title or f'A batch to look at ({what})'
+    axes = _grid(len(items), title, nrows, first=items[0][0], **look)
     for item, ax in zip(items, axes):
         for block, value in zip(self.blocks, item): block.show(value, ax=ax)
 
 # %% ../nbs/23_data_block.ipynb #a869ce35
 def _grid(n: int, title: str, nrows: int = None, ncols: int = None, size: float = 1.8,
-          figsize: tuple = None, across: int = 1):
-    "n axes of a figure in columns (a multiple of `across`), under a title"
+          figsize: tuple = None, across: int = 1, first=None):
+    "n axes of a figure in columns (a multiple of `across`), in the shape of a first picture"
     import matplotlib.pyplot as plt
-    nrows = nrows or max(1, round((n / (1.6 * across))**.5))
+    shape = first.shape if isinstance(first, Tensor) and first.ndim == 3 else (1, 1)
+    tall, nrows = shape[-2] / shape[-1], nrows or max(1, round((n / (1.6 * across))**.5))
     columns = (ncols or math.ceil(n / across / nrows)) * across
     nrows = math.ceil(n / columns)
     figure, axes = plt.subplots(nrows, columns, squeeze=False, layout='constrained',
-                                figsize=figsize or (columns * size, nrows * (size + .2) + .3))
+                                figsize=figsize or (columns * size, nrows * (size * tall + .3) + .3))
     for ax in axes.flat: ax.axis('off')
     figure.suptitle(title)
     return axes.flat[:n]
@@ -937,11 +985,14 @@ def show_results(self: Learner,
     """
     dl = _picked(self.dls[ds_idx] if dl is None else dl, max_n, seed)
     with rng_guard(): batches, n = list(dl), len(dl.dataset)
-    answers = [self.dls.decode(pred)[0] for pred in self.get_preds(dl=batches)[0]]
+    decided = torch.stack([dl.blocks[-1].decide(pred) for pred in self.get_preds(dl=batches)[0]])
+    answered = zip(batches, decided.split(dl.bs))     # decoded like targets, beside their inputs
+    answers = [item[-1] for batch, part in answered for item in dl.decode_batch((*batch[:-1], part))]
     truths = [item for batch in batches for item in dl.decode_batch(batch)]
-    across = 1 if dl.blocks[-1].in_title else 2
-    title = 'Prediction (and truth)' if across == 1 else 'Truth left, prediction right'
-    axes = _grid(n * across, title, across=across, **look)
+    target = dl.blocks[-1]
+    across = 1 if target.in_title else len(target.panels)
+    title = 'Prediction (and truth)' if across == 1 else ', '.join(target.panels).capitalize()
+    axes = _grid(n * across, title, across=across, first=truths[0][0], **look)
     for i, (parts, answer) in enumerate(zip(truths, answers)):
         _show_result(dl.blocks, parts, answer, axes[i * across:(i + 1) * across])
 
@@ -960,13 +1011,7 @@ def _show_result(blocks: Sequence, parts: tuple, answer, axes) -> None:
     *inputs, target = blocks
     for ax in axes:
         for block, value in zip(inputs, parts): block.show(value, ax=ax)
-    target.show(parts[-1], ax=axes[0])
-    truth = axes[0].get_title()
-    target.show(answer, ax=axes[-1])
-    if len(axes) > 1: return
-    right = target.agree(answer, parts[-1])
-    text = f'{"✗ " if right is False else ""}{axes[0].get_title()}\n({truth})'
-    axes[0].set_title(text, fontsize=9, color={True: 'tab:green', False: 'tab:red'}.get(right))
+    target.compare(answer, parts[-1], axes)
 
 # %% ../nbs/23_data_block.ipynb #ec3d5706
 @patch

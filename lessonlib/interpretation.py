@@ -252,8 +252,8 @@ def _class_numbers(preds, targs, certain: bool) -> tuple:
             return targs.long().flatten(), (preds > (.5 if certain else 0)).long().flatten()
     shape = lambda x: tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
     raise ValueError(f'Predictions of shape {shape(preds)} and targets of shape {shape(targs)} '
-                     'are not one class an item. For numbers, or several labels an item, use '
-                     'Interpretation.')
+                     'are not one class an item. For numbers use Interpretation, for several labels '
+                     'an item MultiLabelInterpretation.')
 
 # %% ../nbs/25_interpretation.ipynb #b3a710ee
 @patch

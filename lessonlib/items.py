@@ -174,7 +174,8 @@ class ColReader:
         if col not in names: raise KeyError(_no_column(col, names))
         value, missing = row[col], row[col] is None or row[col] != row[col]
         if self.label_delim is not None:
-            return [] if missing or value == '' else str(value).split(self.label_delim)
+            parts = [] if missing else str(value).split(self.label_delim)
+            return [part.strip() for part in parts if part.strip()]
         if missing: raise ValueError(
             f'Column {col!r} is empty (nan) in the row {dict(row)}. Fill such cells, or drop the '
             f'rows: df.dropna(subset=[{col!r}])')

@@ -483,7 +483,7 @@ class Recorder(Callback):
     def before_train(self): self.train_loss = WeightedMean()
     def before_validate(self):
         self.valid_loss, self.valid_values = WeightedMean(), []
-        self.valid_metrics = [as_metric(metric) for metric in self.learn.metrics]
+        self.valid_metrics = [as_metric(metric) for metric in listify(self.learn.metrics)]
         for metric in self.valid_metrics: metric.reset()
 
     def after_batch(self):
@@ -513,7 +513,8 @@ class Recorder(Callback):
     def names(self) -> list:
         "Names of the values in a row of the table"
         if self.learn.dls.valid is None: return ['train_loss']
-        return ['train_loss', 'valid_loss', *(as_metric(m).name for m in self.learn.metrics)]
+        metrics = map(as_metric, listify(self.learn.metrics))
+        return ['train_loss', 'valid_loss', *(metric.name for metric in metrics)]
     # columns of the record, a number a batch; `lrs` are those of the last layer group
     losses = property(lambda self: [row[0] for row in self.batches])
     smooth_losses = property(lambda self: [row[1] for row in self.batches])

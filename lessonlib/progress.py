@@ -169,6 +169,7 @@ class BatchCheck(Callback):
         if not isinstance(pred, Tensor) or not isinstance(targ, Tensor): return
         try: both = torch.broadcast_shapes(pred.shape, targ.shape)
         except RuntimeError: both = ()
+        if pred.ndim > 2 and pred.shape[:1] + pred.shape[2:] == targ.shape: return  # classes, axis 1
         by_element = learn.loss_func in _elementwise or type(learn.loss_func) in _elementwise
         crossed = math.prod(both) > max(pred.numel(), targ.numel())
         if (by_element and pred.shape != targ.shape) or crossed:
@@ -308,6 +309,7 @@ def get_preds(self: Learner,
     dl=None,  # or a loader; its batches may lack targets
     with_input: bool = False,  # give the inputs too
     act: Callable = None,  # turns outputs into predictions; None: that of loss_func or `dls`
+    ds_type: int = None,  # another name of ds_idx, as older notes have it
 ) -> tuple:
     """Predictions and targets of every item, on the CPU; targets are None where there are none
 
@@ -316,8 +318,9 @@ def get_preds(self: Learner,
         dl: or a loader; its batches may lack targets
         with_input: give the inputs too
         act: turns outputs into predictions; None: that of loss_func or `dls`
+        ds_type: another name of ds_idx, as older notes have it
     """
-    gather = _Gather(with_input)
+    gather, ds_idx = _Gather(with_input), ds_idx if ds_type is None else ds_type
     if dl is None: dl = self.dls[ds_idx] and in_order(self.dls[ds_idx])
     self._look(dl, gather)
     preds, targs, inputs = join_batches(gather.preds), _joined(gather.targs), _joined(gather.inputs)
@@ -344,7 +347,8 @@ def predict(self: Learner,
     """
     batch = TensorDataLoader(*(x[None] for x in self.dls.prepare(item)), bs=1)
     output = map_tensors(lambda outputs: outputs[0], self.get_preds(dl=batch, act=act)[0])
-    return *self.dls.decode(output), output
+    answer = getattr(self.dls, 'answer', lambda item, output: self.dls.decode(output))
+    return *answer(item, output), output
 
 # %% ../nbs/12_progress.ipynb #49ecdb39
 class ModelSummary(str):

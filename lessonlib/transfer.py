@@ -68,6 +68,7 @@ def create_head(
         nn.init.kaiming_normal_(linear.weight)
         layers += [nn.BatchNorm1d(n_in), *[nn.Dropout(drop)] * (drop > 0), linear, nn.ReLU(True)]
     layers[-1:] = [] if y_range is None else [SigmoidRange(*y_range)]   # no ReLU at the end
+    if y_range is not None: linear.weight.data.mul_(.1)   # answers start where the range is steep
     return nn.Sequential(*layers)
 
 # %% ../nbs/31_transfer.ipynb #dd64554c
@@ -140,7 +141,7 @@ class VisionLearner(Learner):
     ):
         self.stats, self.train_bn = stats, train_bn is True
         super().__init__(dls, model, splitter=splitter, **kwargs)
-        if not train_bn: self.frozen_norm.body = model[0]
+        if not train_bn: self.frozen_norm.body = next(model.children())
 
     @property
     def dls(self): return self._dls
@@ -188,6 +189,14 @@ def _outputs(dls, n_out: int | None) -> int:
     raise ValueError('How many outputs? The data do not say (they have no vocab and no c), so '
                      'pass n_out, for instance n_out=37 for 37 classes')
 
+def _learner_on(kind: type, dls, model, arch, n_in, normalize, fresh, train_bn, **kwargs):
+    "A learner whose pictures are scaled as its body wants; the body is frozen unless it is fresh"
+    for name in ('pretrained', 'weights'): model.recipe.pop(name, None)  # files bring theirs
+    stats = _stats_for(arch, n_in) if normalize and not fresh else None
+    learn = kind(dls, model, stats, fresh if train_bn is None else train_bn, **kwargs)
+    if not fresh: learn.freeze()
+    return learn
+
 def _stats_for(arch, n_in: int) -> tuple:
     "Mean and standard deviation for pictures of `n_in` channels"
     if n_in == len(arch.mean): return list(arch.mean), list(arch.std)
@@ -229,11 +238,7 @@ def vision_learner(
     head = dict(lin_ftrs=lin_ftrs, ps=ps, concat_pool=concat_pool, y_range=y_range)
     head['n_out'] = _outputs(dls, n_out)
     model = vision_model(found.name or arch, head, cut, n_in, pretrained, weights, custom_head)
-    for name in ('pretrained', 'weights'): model.recipe.pop(name, None)  # files bring theirs
-    stats = _stats_for(found, n_in) if normalize and not fresh else None
-    learn = VisionLearner(dls, model, stats, fresh if train_bn is None else train_bn, **kwargs)
-    if not fresh: learn.freeze()
-    return learn
+    return _learner_on(VisionLearner, dls, model, found, n_in, normalize, fresh, train_bn, **kwargs)
 
 # %% ../nbs/31_transfer.ipynb #fea5579e
 cnn_learner = vision_learner

@@ -40,7 +40,7 @@ def test_export_predicts_the_same(exported, photos):
     item = learn.dls.valid_ds.items[0]
     for mine, theirs in zip(learn.predict(item), again.predict(item)):
         assert torch.equal(mine, theirs) if isinstance(mine, torch.Tensor) else mine == theirs
-    dl = again.dls.test_dl(learn.dls.valid_ds.items)
+    dl = again.dls.test_dl(learn.dls.valid_ds.items, bs=learn.dls.valid.bs)   # batches of one size: the same to the bit
     assert torch.equal(again.get_preds(dl=dl)[0], learn.get_preds()[0])
     assert list(again.dls.vocab) == ['blue', 'red'] and isinstance(again, VisionLearner)
     assert again.export(file.parent/'again').is_file()                  # and it can travel on

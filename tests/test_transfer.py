@@ -56,6 +56,13 @@ def test_head_of_nothing(args, words):
     with pytest.raises(ValueError, match=words): create_head(*args)
 
 
+def test_with_a_range_answers_start_in_its_middle():
+    "A sigmoid is flat at its ends: a head that starts there hardly learns"
+    set_seed(0)
+    answers = create_head(200, 6, y_range=(-1, 1))(torch.randn(64, 200, 3, 4))
+    assert answers.abs().mean() < .15
+
+
 def test_y_range_keeps_outputs_inside():
     head = create_head(4, 2, y_range=(-1, 3)).eval()
     got = head(1000 * torch.randn(64, 4, 2, 2))
