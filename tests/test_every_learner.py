@@ -30,6 +30,28 @@ items = [f'{"ab"[i % 2]}_{i}.png' for i in range(24)]
 dls = DataBlock((ImageBlock, CategoryBlock), get_y=lambda file: file[0]).dataloaders(items, bs=4)
 learn = vision_learner(dls, 'resnet18', pretrained=False, path='.')
 item, exports, shows = items[0], True, True
+''', 'masks': '''
+from PIL import Image
+from lessonlib.data_block import DataBlock, ImageBlock
+from lessonlib.segmentation import MaskBlock, unet_learner
+for i in range(24):
+    Image.new('RGB', (40, 40), (10 * i, 0, 0)).save(f'{i}.png')
+    Image.new('L', (40, 40), i % 2).save(f'mask_{i}.png')
+items = [f'{i}.png' for i in range(24)]
+dls = DataBlock((ImageBlock, MaskBlock(['a', 'b'])), get_y=lambda file: f'mask_{file}').dataloaders(items, bs=4)
+learn = unet_learner(dls, 'resnet18', pretrained=False, path='.')
+item, exports, shows = items[0], True, True
+''', 'several labels': '''
+import pandas as pd
+from PIL import Image
+from lessonlib.multilabel import MultiCategoryBlock
+from lessonlib.transfer import vision_learner
+from lessonlib.ways_in import ImageDataLoaders
+for i in range(24): Image.new('RGB', (40, 40), (10 * i, 0, 0)).save(f'{i}.png')
+table = pd.DataFrame({'file': [f'{i}.png' for i in range(24)], 'tags': ['dark', 'dark even', 'even', ''] * 6})
+dls = ImageDataLoaders.from_df(table, '.', label_delim=' ', bs=4)
+learn = vision_learner(dls, 'resnet18', pretrained=False, path='.')
+item, exports, shows = '3.png', True, True
 ''', 'collab': '''
 import pandas as pd
 from lessonlib.ratings import CollabDataLoaders

@@ -1,4 +1,6 @@
 "One line for the usual cases, and the chained way"
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 import torch
@@ -9,6 +11,8 @@ from lessonlib.core import set_seed
 from lessonlib.data_block import DataBlock
 from lessonlib.images import Resize, Transform
 from lessonlib.items import as_rows, ColReader, ColSplitter, FuncSplitter
+from lessonlib.multilabel import MultiCategoryBlock
+from lessonlib.transfer import vision_learner
 from lessonlib.ways_in import ImageDataLoaders, ImageList
 
 
@@ -89,7 +93,6 @@ def test_tables_say_what_is_wrong(files, tmp_path):
     with pytest.raises(ValueError, match="'label' is empty.*blue_02|'label' is empty"): make(holes)
     with pytest.raises(KeyError, match="'name', 'label', 'is_valid'"): make(label_col='breed')
     with pytest.raises(KeyError, match="'name', 'label'"): make(fn_col='file').one_batch()
-    with pytest.raises(ValueError, match='MultiCategoryBlock'): make(label_delim=' ')
     with pytest.raises(FileNotFoundError, match='no file .*nope'):
         make(table.assign(name='nope.jpg')).one_batch()
     with pytest.raises(FileNotFoundError, match='Tables in that folder: none'):
@@ -123,3 +126,54 @@ def test_steps_in_the_wrong_order(pictures, files):
     assert half.splitter(files) == FuncSplitter(is_red)(files)
     pair = labelled.transform(([Noise()], []), size=8)
     assert [type(t) for t in pair.batch_tfms] == [Noise]
+
+
+# --- several labels in a cell, and pictures that nobody has labelled ---------------------------------------------------
+
+@pytest.fixture
+def tagged(files):
+    return pd.DataFrame({'name': [f.name for f in files],
+                         'tags': [f'{colour_of(f)} {"odd" if i % 2 else "even"}' for i, f in enumerate(files)]})
+
+
+def test_label_delim_is_enough(files, tagged, tmp_path):
+    folder, how = files[0].parent, dict(seed=3, item_tfms=Resize(8), bs=5, device='cpu')
+    tagged.to_csv(tmp_path/'labels.csv', index=False)
+    def chain(start): return start.split_by_rand_pct(.2, 3)
+    def end(labelled): return labelled.transform(size=8).databunch(bs=5, device='cpu')
+    ways = [ImageDataLoaders.from_df(tagged, folder, label_delim=' ', **how),
+            ImageDataLoaders.from_csv(tmp_path, folder=folder, label_delim=' ', **how),
+            end(chain(ImageList.from_df(tagged, folder)).label_from_df(label_delim=' ')),
+            end(chain(ImageList.from_csv(tmp_path, folder=folder)).label_from_df(label_delim=' '))]
+    same_loaders(ways)
+    assert ways[0].vocab == sorted([*COLOURS, 'even', 'odd']) and ways[0].one_batch()[1].shape == (5, 5)
+    assert isinstance(ways[0].blocks[-1], MultiCategoryBlock)
+    narrow = MultiCategoryBlock(sorted([*COLOURS, 'even', 'odd', 'rare']))
+    for dls in (ImageDataLoaders.from_df(tagged, folder, label_delim=' ', y_block=narrow, **how),
+                end(chain(ImageList.from_df(tagged, folder)).label_from_df(label_delim=' ', y_block=narrow))):
+        assert dls.c == 6
+    with pytest.raises(ValueError, match='label_delim'):
+        ImageDataLoaders.from_df(tagged, folder, y_block=MultiCategoryBlock, **how)
+
+
+def test_pictures_to_be_tested_ride_along(files, tagged, tmp_path):
+    folder = files[0].parent
+    labelled = ImageList.from_df(tagged, folder).split_by_idx([0, 1]).label_from_df(label_delim=' ')
+    (tmp_path/'test').mkdir()
+    for i, colour in enumerate(COLOURS.values()): scene(colour=colour, seed=i).save(tmp_path/'test'/f'{i}.png')
+    in_folder = replace(labelled, path=tmp_path).add_test_folder()
+    listed = labelled.add_test(ImageList.from_folder(tmp_path/'test'))
+    rows = labelled.add_test(tagged.head(3))
+    for chain in (in_folder, listed, rows):
+        dls = chain.transform(size=8).databunch(bs=2, device='cpu')
+        assert [len(batch) for batch in dls[2]] == [1, 1] and len(dls[2].dataset) == 3 and not dls[2].shuffle
+        learn = vision_learner(dls, 'resnet18', pretrained=False)
+        preds, targets = learn.get_preds(2)
+        assert preds.shape == (3, dls.c) and targets is None
+        for again in (learn.get_preds(ds_type=2), learn.get_preds(dl=learn.dls[2])): assert torch.equal(again[0], preds)
+        first = dls[2].dataset.items[0]
+        assert torch.allclose(learn.predict(first)[2], preds[0], atol=1e-5)
+        dls.show_batch(max_n=2)
+    assert labelled.test is None and len(labelled.transform(size=8).databunch(bs=2)) == 2
+    with pytest.raises(ValueError, match='first call split_by_rand_pct'): ImageList.from_folder(folder).add_test(files)
+    with pytest.raises(FileNotFoundError, match='no folder'): labelled.add_test_folder('nowhere')
