@@ -47,7 +47,7 @@ def train(task: dict) -> dict:
 
 def fresh(python: str, script: Path, task: dict, **env) -> dict:
     "Run one task in a new process and read the line it prints"
-    done = subprocess.run([python, str(script), *(['--task'] if script == Path(__file__).resolve() else []), json.dumps(task)],
+    done = subprocess.run([python, str(script), *([] if script.name.startswith('fastai_') else ['--task']), json.dumps(task)],
                           capture_output=True, text=True, env={**os.environ, **env})
     if done.returncode: raise SystemExit(done.stderr[-3000:])
     return json.loads(done.stdout.strip().splitlines()[-1])
