@@ -19,7 +19,7 @@ def same_body(dls, codes, task, metrics):
     "fastai's U-Net on the body that ours stands on: EfficientNet-Lite0 with ImageNet weights, frozen"
     net = timm.create_model('tf_efficientnet_lite0', pretrained=False)
     net.load_state_dict(torch.load(task['weights']))
-    body = nn.Sequential(net.conv_stem, net.bn1, *net.blocks, net.conv_head, net.bn2)
+    body = nn.Sequential(net.conv_stem, net.bn1, *net.blocks)   # with conv_head an epoch takes ten times as long
     model = DynamicUnet(body, len(codes), dls.one_batch()[0].shape[-2:])
     learn = Learner(dls, model, metrics=metrics, splitter=lambda m: [params(m[0]), params(m[1:])])
     if task['freeze']: learn.freeze()
