@@ -10,14 +10,13 @@ __all__ = ['code_colours', 'show_mask', 'read_mask', 'colours_to_codes', 'MaskBl
 
 # %% ../nbs/33_segmentation.ipynb #98f6b445
 import colorsys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from fastcore.basics import patch
 from torch import nn, Tensor
 from torch.nn import functional as F
 

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from torchvision import tv_tensors
 
 from helpers.interruption import Stop
-from helpers.small_photos import home, Tiny  # noqa: F401  a fixture
+from helpers.small_photos import Tiny
 
 from lessonlib.augmentation import Augment, aug_transforms, Dihedral
 from lessonlib.batches import as_metric
