@@ -340,7 +340,7 @@ class AvgMetric(Metric):
         self.reset()
     def reset(self) -> None: self.mean = WeightedMean()
     def accumulate(self, learn) -> None:
-        self.mean.add(float(self.func(learn.pred, *learn.yb)), _n_items(learn.yb))
+        self.mean.add(float(self.func(learn.pred, *learn.yb)), _weight(learn))
     @property
     def value(self) -> float: return self.mean.value
     @property
@@ -351,6 +351,11 @@ class AvgMetric(Metric):
 def _innermost(func: Callable) -> Callable:
     "The function itself, out of a `partial`"
     return _innermost(func.func) if isinstance(func, partial) else func
+
+def _weight(learn) -> int:
+    "How much a mean over this batch counts: as many items as it has, or as the loss says"
+    count = getattr(getattr(learn, 'loss_func', None), 'count', None)
+    return int(count(*learn.yb)) if count and learn.yb else _n_items(learn.yb or learn.xb)
 
 def _n_items(batch) -> int:
     "Number of items in a batch: rows of the first tensor in it"

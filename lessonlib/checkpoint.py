@@ -215,14 +215,15 @@ def _named_cbs(learn: Learner) -> dict:
         named[f'{cb.name}#{same}' if same else cb.name] = cb
     return named
 
-def _callback_states(learn: Learner) -> dict:
-    "What callbacks remember; TypeError if JSON cannot hold it"
-    states = {name: cb.state_dict() for name, cb in _named_cbs(learn).items()}
-    for name, state in states.items():
-        try: json.dumps(state)
+def _callback_states(learn: Learner, tensors: dict) -> dict:
+    "What callbacks remember; TypeError if neither JSON nor `tensors` can hold it"
+    states = {}
+    for name, cb in _named_cbs(learn).items():
+        states[name] = _split_tensors(cb.state_dict(), f'cb.{name}', tensors)
+        try: json.dumps(states[name])
         except TypeError as error:
             raise TypeError(f'The state_dict of callback {name} must be plain numbers, texts, '
-                            f'lists and dicts: {error}') from None
+                            f'tensors, lists and dicts: {error}') from None
     return {name: state for name, state in states.items() if state}
 
 # %% ../nbs/13_checkpoint.ipynb #1f296854
@@ -302,7 +303,8 @@ class Checkpoint(Callback):
         tensors |= {f'optim.grad.{k}': p.grad for k, p in params.items() if p.grad is not None}
         random = dict(now=_random_state(learn.dls), epoch=self.epoch_random if batches else None)
         info = dict(kind='checkpoint', fit=learn.n_fits, epoch=epoch, batches=batches,
-                    n_iter=len(learn.dls.train), callbacks=_callback_states(learn), optim=optim,
+                    n_iter=len(learn.dls.train), optim=optim,
+                    callbacks=_callback_states(learn, tensors),
                     frozen=[k for k, p in params.items() if not p.requires_grad],
                     random=_split_tensors(random, 'rng', tensors))
         write_tensors(self.file, tensors, info)
@@ -315,7 +317,8 @@ class Checkpoint(Callback):
             param.requires_grad_(name not in info['frozen'])
             grad = tensors.get(f'optim.grad.{name}')
             if grad is not None: param.grad = grad.clone().to(param.device)
-        for name, state in info['callbacks'].items(): named[name].load_state_dict(state)
+        for name, state in info['callbacks'].items():
+            named[name].load_state_dict(_join_tensors(state, tensors))
         _set_random_state(learn.dls, _join_tensors(info['random'], tensors)['now'])
 
 # %% ../nbs/13_checkpoint.ipynb #02e1e83a

@@ -35,6 +35,7 @@ class Block(Part):
     "A kind of data: how to open, encode, collate, decode and show it, and what fits it as a target"
     item_tfms, batch_tfms = (), ()   # transforms this kind always needs
     vocab = c = loss_func = activation = None   # what it brings as a target; c: number of outputs
+    loaders = None      # a class of loaders that this kind needs; None: `BlockDataLoaders`
     positional = True   # may hold places in a picture: then pictures are decoded in full size
     in_title = True     # shown in words above the input; False: drawn on it
     panels = 'truth', 'prediction'   # what `compare` draws on, side by side, if it is not in words
@@ -798,7 +799,8 @@ class DataBlock:
             on_bad: skip: leave out pictures that cannot be read
             kwargs: val_bs, shuffle, device, num_workers …: as for `BlockDataLoaders.of`
         """
-        dls = BlockDataLoaders.of(self.datasets(source, on_bad), self.batch_tfms, bs, **kwargs)
+        kind = next((block.loaders for block in self.blocks if block.loaders), BlockDataLoaders)
+        dls = kind.of(self.datasets(source, on_bad), self.batch_tfms, bs, **kwargs)
         for tfm in dls.batch_tfms: tfm.setup(dls)
         return dls
 

@@ -18,7 +18,7 @@ import torch
 from fastcore.basics import listify, patch
 from torch import nn
 
-from .batches import _n_items, as_metric, DataLoaders, SmoothMean, WeightedMean
+from .batches import _weight, as_metric, DataLoaders, SmoothMean, WeightedMean
 from .core import keep_memory, to_device
 from .files import did_you_mean
 
@@ -491,12 +491,12 @@ class Recorder(Callback):
         loss = learn.loss_value
         if loss is None: return  # the batch was cancelled, or has no targets
         if learn.training:
-            self.train_loss.add(loss, _n_items(learn.yb or learn.xb))
+            self.train_loss.add(loss, _weight(learn))
             group = learn.opt.param_groups[-1]
             momentum = group['betas'][0] if 'betas' in group else group.get('momentum')
             self.batches.append((loss, self.smooth.add(loss), group['lr'], momentum))
         else:
-            self.valid_loss.add(loss, _n_items(learn.yb or learn.xb))
+            self.valid_loss.add(loss, _weight(learn))
             for metric in self.valid_metrics: metric.accumulate(learn)
 
     def after_validate(self):

@@ -323,10 +323,18 @@ def get_preds(self: Learner,
     gather, ds_idx = _Gather(with_input), ds_idx if ds_type is None else ds_type
     if dl is None: dl = self.dls[ds_idx] and in_order(self.dls[ds_idx])
     self._look(dl, gather)
-    preds, targs, inputs = join_batches(gather.preds), _joined(gather.targs), _joined(gather.inputs)
+    preds, targs, inputs = (_by_item(dl, values) for values in (
+        join_batches(gather.preds), _joined(gather.targs), _joined(gather.inputs)))
     act = act or getattr(self.loss_func, 'activation', None) or self.dls.activation
     if act: preds = act(preds)
     return (inputs, preds, targs) if with_input else (preds, targs)
+
+def _by_item(dl, values):
+    "Rows in the order of the items, if the loader says in which `order` it gives them"
+    order = getattr(dl, 'order', None)
+    if order is None or values is None: return values
+    place = torch.as_tensor(order).argsort()
+    return map_tensors(lambda rows: rows[place], values)
 
 def _joined(batches: list):
     "Tuples of many batches joined; of one entry the entry itself, of none None"

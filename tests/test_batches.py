@@ -96,3 +96,17 @@ def test_sigmoid_range():
     y = sigmoid_range(x, -1, 3)
     assert y.min() > -1 and y.max() < 3 and torch.equal(SigmoidRange(-1, 3)(x), y)
     assert sigmoid_range(torch.zeros(1), -1, 3).item() == pytest.approx(1)
+
+
+def test_a_loss_says_how_much_a_batch_counts():
+    "Rows with different numbers of words: the mean is over words, since the loss says so."
+    from types import SimpleNamespace
+
+    from lessonlib.batches import AvgMetric
+    metric = AvgMetric(lambda pred, targ: pred.mean(), 'mean')
+    for count, expected in ((None, 2.), (lambda targ: targ.numel(), 1.5)):
+        metric.reset()
+        for pred in (torch.ones(2, 3), torch.full((2, 1), 3.)):
+            loss = SimpleNamespace(count=count) if count else None
+            metric.accumulate(SimpleNamespace(pred=pred, xb=(pred,), yb=(pred,), loss_func=loss))
+        assert metric.value == expected

@@ -14,6 +14,7 @@ from lessonlib.batches import DataLoaders
 from lessonlib.checkpoint import (Checkpoint, NotExportable, Part, from_recipe, load_learner, makes_model,
                                   read_tensors, why_not, write_tensors)
 from lessonlib.core import set_seed
+from lessonlib.learner import Callback
 
 
 def test_save_and_load(tmp_path):
@@ -186,3 +187,31 @@ def test_what_is_no_export(tmp_path):
     (tmp_path/'model.pkl').write_bytes(b'cos\nsystem\n(S"true"\ntR.')
     with pytest.raises(ValueError, match='runs whatever is in it'): load_learner(tmp_path/'model.pkl')
     with pytest.raises(FileNotFoundError): load_learner(tmp_path/'nothing')
+
+
+def test_a_callback_may_remember_tensors(tmp_path):
+    "A state that a network carries from batch to batch is part of the run, and of its checkpoint."
+    class Carried(Callback):
+        in_lr_find, state = False, torch.zeros(3)
+        def before_train(self): self.state = torch.zeros(3)
+        def before_batch(self): self.learn.xb = (self.xb[0] + self.state.sum(),)
+        def after_batch(self):
+            if self.learn.training: self.state = .5 * self.state + self.pred.detach().mean(0)
+        def state_dict(self): return dict(state=self.state, pair=[self.state + 1, 2])
+        def load_state_dict(self, state):
+            self.state = state['state']
+            assert torch.equal(state['pair'][0], self.state + 1) and state['pair'][1] == 2
+
+    class Stop(Callback):
+        order = 2000
+        def after_batch(self):
+            if self.learn.training and (self.learn.epoch, self.learn.iter) == (1, 2): raise KeyboardInterrupt
+
+    whole = learner(path=tmp_path, cbs=Carried())
+    whole.fit(2, .01)
+    broken = learner(path=tmp_path, cbs=[Carried(), Checkpoint(every_batches=1), Stop()])
+    with pytest.raises(KeyboardInterrupt): broken.fit(2, .01)
+    resumed = learner(path=tmp_path, model=net(5), cbs=[Carried(), Checkpoint(resume=True)])
+    resumed.fit(2, .01)
+    assert same(weights(whole), weights(resumed))
+    assert whole.recorder.losses == resumed.recorder.losses

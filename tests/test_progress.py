@@ -11,7 +11,7 @@ from torch.utils.data import TensorDataset
 from helpers.small_learner import data, learner, net, same, weights
 from lessonlib.batches import AccumMetric, AvgMetric, DataLoaders, TensorDataLoader, accuracy
 from lessonlib.core import get_rng_state, set_seed
-from lessonlib.learner import Callback, default_callbacks
+from lessonlib.learner import Callback, Learner, default_callbacks
 from lessonlib.progress import BatchCheck, FiniteLoss, FrozenNorm, ProgressCallback
 from lessonlib.sgd import mse
 
@@ -287,3 +287,20 @@ def test_frozen_norms_keep_their_averages():
     learn.train_bn, learn.frozen_norm.body = True, None
     learn.freeze()
     assert [n for n, p in learn.model.named_parameters() if p.requires_grad] == ['1.weight', '1.bias', '4.weight', '4.bias']
+
+
+def test_get_preds_follows_a_loaders_order():
+    "A loader that gives its items sorted says so; answers come in the order of the items."
+    torch.manual_seed(0)
+    x, y = torch.randn(10, 3), torch.arange(10)
+    learn = Learner(DataLoaders.from_tensors((x, y), (x, y), bs=4), torch.nn.Linear(3, 10),
+                    torch.nn.CrossEntropyLoss())
+    order = torch.randperm(10)
+    batches = [(x[rows], y[rows]) for rows in order.split(4)]
+    class Sorted(list): pass
+    mixed = Sorted(batches)
+    assert not torch.equal(learn.get_preds(dl=mixed)[1], y)
+    mixed.order = order.tolist()
+    inputs, preds, targets = learn.get_preds(dl=mixed, with_input=True)
+    assert torch.equal(targets, y) and torch.equal(inputs, x)
+    torch.testing.assert_close(preds, learn.get_preds(dl=Sorted(zip(x.split(5), y.split(5))))[0])
