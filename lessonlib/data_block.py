@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Block', 'IntToFloat', 'ImageBlock', 'CategoryBlock', 'RegressionBlock', 'TrainOnly', 'BlockDataset', 'BlockLoader',
-           'BlockDataLoaders', 'DataBlock']
+           'BlockDataLoaders', 'DataBlock', 'WordTable']
 
 # %% ../nbs/23_data_block.ipynb #74378fb4
 import copy, inspect, math, os, pickle, warnings
@@ -38,6 +38,7 @@ class Block(Part):
     loaders = None      # a class of loaders that this kind needs; None: `BlockDataLoaders`
     positional = True   # may hold places in a picture: then pictures are decoded in full size
     in_title = True     # shown in words above the input; False: drawn on it
+    in_table = False    # an input that is read: items are rows of a table, not pictures
     panels = 'truth', 'prediction'   # what `compare` draws on, side by side, if it is not in words
 
     def setup(self, values: Sequence):  # what the getter gives for each item of the training set
@@ -614,7 +615,7 @@ class BlockDataLoaders(DataLoaders, Part):
         max_n: int = 9,  # at most so many items
         split: int = 0,  # which loader: 0 to train on, 1 to validate with
         **kwargs,  # unique, nrows, ncols, seed, title, figsize: as for a loader
-    ) -> None:
+    ):
         """Items as the model is given them: see `BlockLoader.show_batch`
 
         Args:
@@ -622,7 +623,7 @@ class BlockDataLoaders(DataLoaders, Part):
             split: which loader: 0 to train on, 1 to validate with
             kwargs: unique, nrows, ncols, seed, title, figsize: as for a loader
         """
-        self[split].show_batch(max_n, **kwargs)
+        return self[split].show_batch(max_n, **kwargs)
 
 # %% ../nbs/23_data_block.ipynb #f15ad027
 def _make_getters(n: int, n_inp: int, get_x, get_y, getters) -> list:
@@ -813,7 +814,7 @@ def show_batch(self: BlockLoader,
     seed: int = None,  # another seed shows other items; None: from where the random numbers are
     title: str = None,  # above all
     **look,  # ncols: columns; size: inches a picture; or figsize: inches of the figure
-) -> None:
+):  # nothing for what is drawn; a `WordTable` for what is read
     """Items as the model is given them; leaves the random numbers as they were
 
     Args:
@@ -830,6 +831,7 @@ def show_batch(self: BlockLoader,
             one = self.dataset.items[int(torch.randint(len(self.dataset), (1,)))]
             changes |= dict(shuffle=False, dataset=self.dataset.with_items([one] * max_n))
         items = self.decode_batch(next(iter(self.new(**changes))), max_n)
+    if self.blocks[0].in_table: return _as_table(self.blocks, items)
     what = 'training' if self.dataset.train else 'validation'
     title = title or f'A batch to look at ({what})'
     axes = _grid(len(items), title, nrows, first=items[0][0], **look)
@@ -850,6 +852,52 @@ def _grid(n: int, title: str, nrows: int = None, ncols: int = None, size: float 
     for ax in axes.flat: ax.axis('off')
     figure.suptitle(title)
     return axes.flat[:n]
+
+# %% ../nbs/23_data_block.ipynb #9bd6885f
+class WordTable:
+    """A table of words, shown with whole sentences
+
+    Args:
+        columns: name -> values, a value a row
+    """
+    def __init__(self, columns: dict):  # name -> values, a value a row
+        import pandas as pd
+        self.table = pd.DataFrame(columns)
+
+    def __len__(self) -> int: return len(self.table)
+    def _repr_html_(self) -> str:
+        import pandas as pd
+        with pd.option_context('display.max_colwidth', None):
+            return self.table.to_html(index=False, border=0)
+    def __repr__(self) -> str:
+        rows = [' | '.join(map(str, row)) for row in self.table.itertuples(index=False)]
+        return '\n'.join([' | '.join(self.table.columns), *rows])
+
+@patch(as_prop=True)
+def in_table(self: BlockDataset) -> bool:
+    "Whether items are read, and shown in a table"
+    return self.blocks[0].in_table
+
+@patch
+def as_table(self: BlockDataset,
+    order: Sequence,  # positions of the items
+    more: dict,  # further columns: name -> values
+) -> WordTable:
+    """Inputs of some items in words, and what else there is to say of each
+
+    Args:
+        order: positions of the items
+        more: further columns: name -> values
+    """
+    words = [self.blocks[0].decode(self[i][0]) for i in order]
+    return WordTable({'item': order, 'text': words, **more})
+
+def _as_table(blocks, items: list, answers: list | None = None) -> WordTable:
+    "Decoded items as rows, and what was answered beside the truth"
+    names = [type(block).__name__.removesuffix('Block').lower() for block in blocks]
+    columns = {name: list(part) for name, part in zip(names, zip(*items))}
+    if answers is not None: columns[f'{names[-1]}_'] = answers    # as the field calls a prediction
+    return WordTable(columns)
 
 # %% ../nbs/23_data_block.ipynb #8674c5d9
 def _say(value) -> str:
@@ -975,7 +1023,7 @@ def show_results(self: Learner,
     dl=None,  # or a loader with labels
     seed: int = 0,  # another seed shows other items
     **look,  # nrows, ncols; size: inches a picture; or figsize: inches of the figure
-) -> None:
+):  # nothing for what is drawn; a `WordTable` for what is read
     """Predictions over the truth, for items picked at random; wrong ones in red with a cross
 
     Args:
@@ -991,6 +1039,7 @@ def show_results(self: Learner,
     answered = zip(batches, decided.split(dl.bs))     # decoded like targets, beside their inputs
     answers = [item[-1] for batch, part in answered for item in dl.decode_batch((*batch[:-1], part))]
     truths = [item for batch in batches for item in dl.decode_batch(batch)]
+    if dl.blocks[0].in_table: return _as_table(dl.blocks, truths, answers)
     target = dl.blocks[-1]
     across = 1 if target.in_title else len(target.panels)
     title = 'Prediction (and truth)' if across == 1 else ', '.join(target.panels).capitalize()

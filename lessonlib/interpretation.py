@@ -373,7 +373,7 @@ def plot_top_losses(self: Interpretation,
     largest: bool = True,  # False: those with the smallest loss
     figsize: tuple | None = None,  # inches; None: fits k
     columns: int | None = None,  # pictures in a row; None: about as many as rows
-):  # the figure
+):  # the figure; a table for what is read
     """Shows the items that cost most, each with prediction / actual / loss / probability
 
     Args:
@@ -384,6 +384,9 @@ def plot_top_losses(self: Interpretation,
     """
     import matplotlib.pyplot as plt
     order = self.top_losses(k, largest)[1].tolist()
+    if getattr(self.ds, 'in_table', False):
+        told = [' '.join(self.describe(i).split()) for i in order]
+        return self.ds.as_table(order, {self.legend: told})
     columns = columns or math.ceil(math.sqrt(len(order)))
     rows = math.ceil(len(order) / columns)
     figure, axes = plt.subplots(rows, columns, figsize=figsize or (2 * columns, 2.6 * rows),
