@@ -6,9 +6,15 @@ import re
 import struct
 import textwrap
 
+from urllib.parse import unquote
+
 from check import indecent, literal_newline
 from names import defined_names, imported_names, source_of
-from prose import callouts, find_terms, link_lessons, link_names, mark_terms
+from prose import callouts, find_terms, link_lessons, link_names, mark_terms, outside_fences
+
+# How a script loads another one: `import`, require.js, or an element made for it.
+FAR = (r'(?:\bimport\b[^"\';]*|\bpaths["\']?\s*:[^}]*?|\bsrc\s*=\s*)'
+       r'["\']((?:https?:)?//[^"\']+)["\']')
 
 def text_of(value): return ''.join(value) if isinstance(value, (list, str)) else str(value)
 
@@ -40,20 +46,23 @@ def fold(kind, summary, body):
     return wrap(f'details class="{kind}"', body, f'<summary>{summary}</summary>')
 
 COLOURS = 'black red green yellow blue magenta cyan white'.split()
+# What a terminal obeys and does not show: colours (the group), other commands, the ends of links.
+COMMANDS = re.compile(r'(\x1b\[[\d;:]*m)|\x1b\[[\d;:?]*[A-Za-z]|\x1b\].*?(?:\x1b\\|\x07)')
 
 def colours(text):
     "HTML for text with a terminal's colour codes"
-    parts, classes = [], []
-    for piece in re.split(r'(\x1b\[[\d;]*m)|\x1b\[[\d;?]*[A-Za-z]', text):
+    parts, bold, colour = [], [], []
+    for piece in COMMANDS.split(text):
         if piece and piece.startswith('\x1b['):
-            for number in map(int, re.findall(r'\d+', re.sub(r'[34]8;5;\d+', '', piece)) or ['0']):
-                if number == 0: classes = []
-                elif number == 1: classes = [*classes, 'ansi-bold']
+            own = re.sub(r'[345]8[;:](5[;:]\d+|2([;:]\d*)+)', '-', piece)  # not one of the eight
+            for code in re.findall(r'\d+|-', own) or ['0']:
+                number = -1 if code == '-' else int(code)
+                if number in (0, 1, 22): bold = ['ansi-bold'] if number == 1 else []
+                if number in (-1, 0, 39): colour = []
                 elif number % 10 < 8 and number // 10 in (3, 9):
-                    bold = [name for name in classes if name == 'ansi-bold']
-                    classes = [*bold, f'ansi-{COLOURS[number % 10]}']
-        elif piece and classes:
-            parts.append(f'<span class="{" ".join(classes)}">{html.escape(piece)}</span>')
+                    colour = [f'ansi-{COLOURS[number % 10]}']
+        elif piece and bold + colour:
+            parts.append(f'<span class="{" ".join(bold + colour)}">{html.escape(piece)}</span>')
         elif piece: parts.append(html.escape(piece))
     return ''.join(parts)
 
@@ -139,12 +148,18 @@ class Converter:
         self.defined = defined_names(notebook['cells'])
         self.module = next((m for m in self.names.modules.values() if m.lesson == self.stem), None)
         self.hints = hints_before_solutions(notebook['cells'])
-        parts = []
+        parts, seen = [], set()
         for number, cell in enumerate(notebook['cells']):
-            identity = cell.get('id', f'n{number}')
+            identity = cell.get('id') or f'n{number}'
+            if identity in seen:
+                self.problems.append(f'{self.stem}: cell {number + 1} has the id {identity} of an '
+                                     'earlier one; `make sync` gives it its own')
+                identity = f'{identity}-n{number}'
+            seen.add(identity)
             source = source_of(cell)
             if number == 0: source = without_front_matter(source)
-            if cell['cell_type'] == 'markdown': parts.append(self.prose(source))
+            if cell['cell_type'] == 'markdown':
+                parts.append(self.prose(self.pasted(source, cell, identity)))
             elif cell['cell_type'] == 'code': parts.append(self.code(cell, identity))
         if bar:
             def put(match): return f'{match[1].rstrip()}\n\n{raw(bar)}\n\n'
@@ -156,6 +171,26 @@ class Converter:
         mine = place and self.module and place.startswith(f'api/{self.module.name}.html')
         if mine or re.match(r'\w*', text)[0] not in self.defined: return place
         return None  # an exercise's `mae` is nobody else's
+
+    def pasted(self, text, cell, identity):
+        "The text of a Markdown cell with the pictures that were pasted into it"
+        def picture(match):
+            alt, name = (match[1], match[2]) if match[2] else (None, match[3])
+            kinds = cell.get('attachments', {}).get(unquote(name), {})
+            kind = next((kind for kind in kinds if kind.startswith('image/')), None)
+            if kind is None:
+                self.problems.append(f'{self.stem}: the picture {name} of cell {identity} is not '
+                                     'in the notebook: paste it again')
+                return match[0]
+            data = text_of(kinds[kind])
+            content = data.encode() if kind == 'image/svg+xml' else base64.b64decode(data)
+            plain_name = re.sub(r'[^\w.-]', '-', unquote(name))
+            address = self.figures(f'{identity}-{plain_name}', content)
+            if alt is None: return f'src="{address}"'
+            return f'<img src="{address}" alt="{html.escape(alt)}" loading="lazy">'
+        found = (r'!\[([^\]]*)\]\(attachment:([^)\s]+)(?:\s+"[^"]*")?\)'
+                 r'|\bsrc="attachment:([^"]+)"')
+        return outside_fences(text, lambda prose: re.sub(found, picture, prose))
 
     def prose(self, text):
         text = callouts(text)
@@ -241,7 +276,7 @@ class Converter:
         data = {kind: text_of(value) for kind, value in output.get('data', {}).items()}
         text = output.get('text', '') + data.get('text/html', '')
         if set(data) <= {'text/plain'}: text += data.get('text/plain', '')
-        hidden = r'<script\b.*?</script>|src="data:[^"]*"|\x1b\[[\d;]*m'
+        hidden = rf'<script\b.*?</script>|src="data:[^"]*"|{COMMANDS.pattern}'
         shown = re.sub(hidden, '', text, flags=re.S)
         faults = [*indecent(shown, self.private), *literal_newline(output.get('text', ''))]
         cell = name.rsplit('-', 1)[0]
@@ -252,7 +287,12 @@ class Converter:
         data = {kind: text_of(value) for kind, value in output['data'].items()
                 if 'widget' not in kind}
         alt = output.get('metadata', {}).get('alt', '')
-        for kind in ('image/png', 'image/jpeg'):
+        pictures = 'image/png', 'image/jpeg', 'image/gif', 'image/webp'
+        if not {*pictures, 'image/svg+xml', 'text/html', 'text/markdown', 'text/latex'} & set(data):
+            special = [kind for kind in data if not kind.startswith('text/')]
+            self.problems += [f'{self.stem}: the output of cell {name.rsplit("-", 1)[0]} shows '
+                              f'nothing on a page, it is {kind} alone' for kind in special]
+        for kind in pictures:
             if kind in data and 'text/html' not in data:
                 return self.figure(base64.b64decode(data[kind]), name + '.' + kind[6:], alt)
         if 'text/html' in data: return raw(self.markup(data['text/html'], alt))
@@ -278,6 +318,10 @@ class Converter:
     def markup(self, text, alt):
         "HTML output: tables get a frame that scrolls, films lose their link to a font elsewhere"
         text = re.sub(r'<link\b[^>]*font-awesome[^>]*>', '', text)
+        for script in re.findall(r'<script\b[^>]*>(.*?)</script>', text, re.S):
+            far = re.search(FAR, script)
+            if far: self.problems.append(f'{self.stem}: a script in an output loads {far[1]} from '
+                                         'the internet')
         words = html.escape(alt or 'Animation drawn by the code above')
         text = re.sub(r'<img(?=[^>]*id="_anim_img)(?![^>]*alt=)', f'<img alt="{words}"', text)
         if 'class="dataframe"' in text:

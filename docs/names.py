@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 
-def source_of(cell): return ''.join(cell['source'])
+def source_of(cell):
+    "The text of a cell, whatever ends its lines"
+    return ''.join(cell['source']).replace('\r\n', '\n').replace('\r', '\n')
 
 @dataclass(frozen=True)
 class Symbol:

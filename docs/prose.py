@@ -1,5 +1,6 @@
 """Prose of the notebooks becomes MyST: boxes, terms, links to names and to other lessons."""
 import re
+from zlib import crc32
 
 FENCE = re.compile(r'^(`{3,}|~{3,})[^\n]*\n.*?^\1[ \t]*$', re.M | re.S)
 CALLOUT = re.compile(r'^>[ \t]*\*\*([^*\n]+?)[.:]?\*\*[.:]?[ \t]*(.*(?:\n>.*)*)', re.M)
@@ -45,7 +46,10 @@ def link_lessons(text, here=None, absent=None):
     pattern = r'(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\((?:\./)?([\w-]+)\.ipynb(#[^)\s]*)?\)'
     return outside_fences(text, lambda prose: re.sub(pattern, link, prose))
 
-def slug(term): return 'term-' + re.sub(r'[^a-z0-9]+', '-', term.lower()).strip('-')
+def slug(term):
+    "The place of a term on its page: letters of any script; what more it has is told by a number"
+    place = 'term-' + re.sub(r'[\W_]+', '-', term.lower()).strip('-')
+    return f'{place}-{crc32(term.encode()):08x}' if re.search(r'[^\w\s`$-]', term) else place
 
 def find_terms(text):
     "The terms defined in `text` (***so***), each with the sentence that defines it"

@@ -12,6 +12,7 @@ import io
 import json
 import os
 import re
+import secrets
 import shutil
 import subprocess
 import sys
@@ -41,7 +42,7 @@ def faults(path: Path) -> list[str]:
     found = []
     for number, cell in enumerate(cells, 1):
         if cell['cell_type'] != 'code': continue
-        source = ''.join(cell['source'])
+        source = with_our_line_ends(''.join(cell['source']))
         place = f"{path.name}, cell {number}"
         found += [f'{place}: {problem}' for problem in faults_of_cell(source)]
     return found
@@ -54,17 +55,27 @@ def faults_of_cell(source: str) -> list[str]:
         near = difflib.get_close_matches(name, DIRECTIVES, 1)
         hint = f'did you mean `#| {near[0]}`?' if near else f"there are {', '.join(DIRECTIVES)}"
         if name not in DIRECTIVES: found.append(f'unknown directive `#| {name}`; {hint}')
-    marks = re.findall(r'^[ \t]*#+ ?(BEGIN|END) SOLUTION', source, re.M)
-    pairs = len(marks) // 2
-    if marks != ['BEGIN', 'END'] * pairs:
-        found.append('a solution needs `### BEGIN SOLUTION` and, in the same cell, '
-                     '`### END SOLUTION`')
+    if fault := solution_fault(source): found.append(fault)
     if {'export', 'exporti'} & set(names):
-        try: ast.parse(re.sub(r'^\s*(%%|%).*\n?', '', source, flags=re.M))
+        plain = re.sub(r'^[ \t]*%.*$', '', source, flags=re.M)
+        try: compile(plain, 'a cell', 'exec', dont_inherit=True)
         except SyntaxError as problem:
             found.append(f'line {problem.lineno} is not Python: {problem.msg}: '
                          f'{(problem.text or "").strip()}')
+        except ValueError as problem: found.append(f'is not Python: {problem}')
     return found
+
+
+def with_our_line_ends(text: str) -> str:
+    "Text as one program of many has saved it, with lines that end as ours do"
+    return text.replace('\r\n', '\n').replace('\r', '\n')
+
+
+def solution_fault(source: str) -> str:
+    "What is wrong with the marks of a solution: the package's own rule, if it can be imported now"
+    try: from lessonlib.course import solution_fault as rule
+    except Exception: return ''
+    return rule(source)
 
 # ---------------------------------------------------------------- lessonlib/
 
@@ -81,6 +92,7 @@ def exported(root: Path) -> tuple[dict[str, str], dict[str, str]]:
         place = Path(place)
         ignore = shutil.ignore_patterns('.*', '_*')
         shutil.copytree(root/'nbs', place/'nbs', ignore=ignore)
+        for path in (place/'nbs').glob('*.ipynb'): tidy_cells(path)
         for name in SETTINGS: shutil.copy(root/name, place)
         (place/'lessonlib').mkdir()
         if (root/'lessonlib'/'__init__.py').exists():
@@ -92,6 +104,19 @@ def exported(root: Path) -> tuple[dict[str, str], dict[str, str]]:
         books = {path.name: path.read_text(encoding='utf-8')
                  for path in (place/'nbs').glob('*.ipynb')}
     return {**modules, '_late.py': late_names(modules)}, books
+
+
+def tidy_cells(path: Path) -> None:
+    "Give each cell lines that end as ours do, and an id that no other cell has"
+    book, seen = json.loads(path.read_text(encoding='utf-8')), set()
+    before = json.dumps(book)
+    for cell in book['cells']:
+        source = ''.join(cell['source'])
+        if '\r' in source: cell['source'] = with_our_line_ends(source)
+        if cell.get('id') in seen: cell['id'] = secrets.token_hex(4)
+        seen.add(cell.get('id', ''))
+    if json.dumps(book) != before:
+        path.write_text(json.dumps(book, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
 
 
 def finished(path: Path) -> str:

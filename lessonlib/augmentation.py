@@ -21,7 +21,7 @@ from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as V
 
 from .core import rng_guard
-from .data_block import BlockDataLoaders
+from .data_block import BlockDataLoaders, BlockLoader
 from .images import _canvas, _kind, _one_of, _read_size, Resize, Transform
 
 # %% ../nbs/24_augmentation.ipynb #0420f9b2
@@ -443,8 +443,8 @@ class Augment(Transform):
 
     def _points(self, x, matrix, factor, summand, size):
         "New points; those that left the picture say so"
-        moved = move_points(x.as_subclass(Tensor), matrix, x.canvas_size, size)
-        return tv_tensors.KeyPoints(moved, canvas_size=size)
+        moved = move_points(x.as_subclass(Tensor) + .5, matrix, x.canvas_size, size) - .5
+        return tv_tensors.KeyPoints(moved, canvas_size=size)   # which count pixels, from 0
 
     def _boxes(self, x, matrix, factor, summand, size):
         "The upright boxes around the moved corners, cut off at the edge of the picture"
@@ -675,9 +675,25 @@ def normalize(self: BlockDataLoaders, stats: Sequence = None,  # (means, stds); 
         stats: (means, stds); None: measured
     """
     new, scale = copy.copy(self), Normalize(*([] if stats is None else stats))
-    others = [tfm for tfm in self.batch_tfms if not isinstance(tfm, Normalize)]
-    new.batch_tfms = sorted([*others, scale], key=lambda tfm: tfm.order)
+    scale.setup(self)
+    new.batch_tfms = _scaled_by(scale, self.batch_tfms)
     new.loaders = [dl.new(batch_tfms=new.batch_tfms) if hasattr(dl, 'batch_tfms') else dl
                    for dl in self.loaders]
-    scale.setup(new)
     return new
+
+@patch
+def normalize(self: BlockLoader, stats: Sequence,  # (means, stds)
+) -> BlockLoader:
+    """A loader of the same items, with pictures scaled by these numbers, and no others
+
+    Args:
+        stats: (means, stds)
+    """
+    scale, scales = Normalize(*stats), [t for t in self.batch_tfms if isinstance(t, Normalize)]
+    if scales == [scale]: return self
+    return self.new(batch_tfms=_scaled_by(scale, self.batch_tfms))
+
+def _scaled_by(scale: Normalize, tfms: Sequence) -> list:
+    "The transforms with this scale in place of any other"
+    others = [tfm for tfm in tfms if not isinstance(tfm, Normalize)]
+    return sorted([*others, scale], key=lambda tfm: tfm.order)

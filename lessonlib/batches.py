@@ -17,10 +17,12 @@ from pathlib import Path
 import torch
 from fastcore.basics import listify, patch
 from torch import nn, Tensor
-from torch.utils.data import DataLoader, RandomSampler, SequentialSampler, TensorDataset
+from torch.utils.data import (DataLoader, IterableDataset, RandomSampler, SequentialSampler, Subset,
+                              TensorDataset, WeightedRandomSampler)
 
-from .core import (default_device, get_rng_state, map_tensors, rng_guard, set_rng_state,
-                   to_device)
+from .core import (_as_tensor, default_device, get_rng_state, map_tensors, rng_guard,
+                   set_rng_state, to_device)
+from .files import _path, _short
 from .sgd import mse
 
 # %% ../nbs/10_batches.ipynb #05d2c6b8
@@ -28,19 +30,20 @@ class TensorDataLoader:
     """Batches cut straight out of whole tensors; views of them where nothing is shuffled
 
     Args:
-        tensors: inputs first, then targets; one row an item in each
+        tensors: inputs first, then targets (or arrays); one row an item in each
         bs: rows in a batch; the last may have fewer
         shuffle: a new order every time it is run through
         drop_last: leave out a last batch that is not full
         generator: draws the order; None: torch's global generator
     """
     def __init__(self,
-        *tensors: Tensor,  # inputs first, then targets; one row an item in each
+        *tensors: Tensor,  # inputs first, then targets (or arrays); one row an item in each
         bs: int = 64,  # rows in a batch; the last may have fewer
         shuffle: bool = False,  # a new order every time it is run through
         drop_last: bool = False,  # leave out a last batch that is not full
         generator: torch.Generator = None,  # draws the order; None: torch's global generator
     ):
+        tensors = tuple(map(_as_tensor, tensors))
         sizes = [len(tensor) for tensor in tensors]
         if len(set(sizes)) != 1:
             raise ValueError(f'Every tensor needs the same number of rows, got {sizes}')
@@ -113,7 +116,7 @@ class DataLoaders:
         self.device = default_device() if device is None else torch.device(device)
         self.n_inp = getattr(train, 'n_inp', None) if n_inp is None else n_inp
         self.vocab, self.c = vocab, len(vocab) if c is None and vocab is not None else c
-        self.loss_func, self.activation, self.path = loss_func, activation, Path(path)
+        self.loss_func, self.activation, self.path = loss_func, activation, _path(path)
 
     def __getitem__(self, i: int): return self.loaders[i]
     def __len__(self) -> int: return len(self.loaders)
@@ -156,7 +159,7 @@ class DataLoaders:
         Args:
             item: an item as a tensor, or a tuple of inputs; no batch axis
         """
-        inputs = item if isinstance(item, (tuple, list)) else (item,)
+        inputs = [_as_tensor(x) for x in (item if isinstance(item, (tuple, list)) else (item,))]
         for value in inputs:
             if not isinstance(value, Tensor):
                 raise TypeError(f'predict got {type(value).__name__}, and this data has no way to '
@@ -219,7 +222,7 @@ def random_kept(dls: DataLoaders):  # the loaders that may be asked for batches
 # %% ../nbs/10_batches.ipynb #652654f9
 @patch(cls_method=True)
 def from_tensors(cls: DataLoaders,
-    train: Sequence[Tensor],  # (*inputs, *targets) to train on
+    train: Sequence[Tensor],  # (*inputs, *targets) to train on, as tensors or arrays
     valid: Sequence[Tensor] = None,  # (*inputs, *targets) to judge with
     bs: int = 64,  # rows in a batch
     shuffle: bool = True,  # shuffle the training rows in every epoch
@@ -230,7 +233,7 @@ def from_tensors(cls: DataLoaders,
     """Loaders that cut batches out of tensors in memory: see `TensorDataLoader`
 
     Args:
-        train: (*inputs, *targets) to train on
+        train: (*inputs, *targets) to train on, as tensors or arrays
         valid: (*inputs, *targets) to judge with
         bs: rows in a batch
         shuffle: shuffle the training rows in every epoch
@@ -239,9 +242,9 @@ def from_tensors(cls: DataLoaders,
         kwargs: for `DataLoaders`
     """
     device = default_device() if device is None else torch.device(device)
-    loaders = [TensorDataLoader(*(t.to(device) for t in train), bs=bs, shuffle=shuffle,
+    loaders = [TensorDataLoader(*to_device(tuple(train), device), bs=bs, shuffle=shuffle,
                                 drop_last=drop_last)]
-    if valid is not None: loaders += [TensorDataLoader(*(t.to(device) for t in valid), bs=bs)]
+    if valid is not None: loaders += [TensorDataLoader(*to_device(tuple(valid), device), bs=bs)]
     return cls(*loaders, device=device, **kwargs)
 
 # %% ../nbs/10_batches.ipynb #ebe62b8d
@@ -280,17 +283,32 @@ def from_dsets(cls: DataLoaders,
     return cls(*loaders, *map(loader, (valid, *further)), device=device, **kwargs)
 
 # %% ../nbs/10_batches.ipynb #01d405ad
-def in_order(dl):  # a loader; one with a sampler of its own is given back as it is
-    """A loader with the same items, each once and in order
+def in_order(dl):  # a loader; an iterable that cannot be put in order is given back as it is
+    """A loader with the same items, each once and in order, as validation sees them
 
     Args:
-        dl: a loader; one with a sampler of its own is given back as it is
+        dl: a loader; an iterable that cannot be put in order is given back as it is
     """
+    if hasattr(dl, 'ordered'): return dl.ordered()
     if hasattr(dl, 'new'): return dl.new(shuffle=False, drop_last=False)
-    plain = type(getattr(dl, 'sampler', None)) in (RandomSampler, SequentialSampler)
-    if type(dl) is not DataLoader or not plain or dl.batch_size is None: return dl
-    return DataLoader(dl.dataset, dl.batch_size, num_workers=dl.num_workers,
-                      collate_fn=dl.collate_fn, worker_init_fn=dl.worker_init_fn)
+    own_way = not isinstance(dl, DataLoader) or type(dl).__iter__ is not DataLoader.__iter__
+    if own_way or isinstance(dl.dataset, IterableDataset) or dl.batch_sampler is None: return dl
+    if type(dl.sampler) is SequentialSampler and dl.batch_size and not dl.drop_last: return dl
+    places, bs = _places(dl), dl.batch_size
+    ds = dl.dataset if places == [*range(len(dl.dataset))] else Subset(dl.dataset, places)
+    return DataLoader(ds, bs or getattr(dl.batch_sampler, 'batch_size', 64),
+                      num_workers=dl.num_workers, collate_fn=dl.collate_fn,
+                      worker_init_fn=dl.worker_init_fn)
+
+# %% ../nbs/10_batches.ipynb #b36da46c
+def _places(dl: DataLoader) -> list:
+    "Positions of the items that a loader has: all, unless its sampler is made for some of them"
+    every = [*range(len(dl.dataset))]
+    drawn_from_all = isinstance(dl.sampler, (RandomSampler, WeightedRandomSampler))
+    if dl.batch_size and drawn_from_all: return every
+    with random_kept(DataLoaders(dl, device='cpu')):
+        drawn = list(dl.sampler) if dl.batch_size else [i for b in dl.batch_sampler for i in b]
+    return sorted(drawn) if len({*drawn}) == len(drawn) else every   # else: drawn with replacement
 
 # %% ../nbs/10_batches.ipynb #c3a2c372
 class WeightedMean:
@@ -298,15 +316,15 @@ class WeightedMean:
     def __init__(self): self.total, self.count = 0., 0
     def add(self,
         value: float,  # mean over a batch
-        n: int,  # its number of items
+        n: float,  # its number of items; if 0 of them count, the value may be nan
     ) -> None:
         """Take in a batch
 
         Args:
             value: mean over a batch
-            n: its number of items
+            n: its number of items; if 0 of them count, the value may be nan
         """
-        self.total, self.count = self.total + value * n, self.count + n
+        if n: self.total, self.count = self.total + value * n, self.count + n
     @property
     def value(self) -> float:
         "The mean so far; ValueError if nothing was added"
@@ -355,7 +373,26 @@ def _innermost(func: Callable) -> Callable:
 def _weight(learn) -> int:
     "How much a mean over this batch counts: as many items as it has, or as the loss says"
     count = getattr(getattr(learn, 'loss_func', None), 'count', None)
-    return int(count(*learn.yb)) if count and learn.yb else _n_items(learn.yb or learn.xb)
+    if count and learn.yb: return int(count(*learn.yb))
+    return _that_count(learn.yb[0]) if len(learn.yb) == 1 else _n_items(learn.yb or learn.xb)
+
+def _that_count(targ, ignore: int = -100):
+    "Number of items; of class numbers, those that count: -100 is PyTorch's own mark for no label"
+    if not isinstance(targ, Tensor) or targ.dtype != torch.int64: return _n_items(targ)
+    numbers = targ.numpy() if targ.device.type == 'cpu' else targ   # faster in small batches
+    counts = int((numbers != ignore).sum())
+    return _n_items(targ) if counts == targ.numel() else counts * _n_items(targ) / targ.numel()
+
+def _loss_weight(learn):
+    "How much the loss of this batch counts: what its own mean was divided by, if that is known"
+    loss = learn.loss_func
+    if len(learn.yb) != 1 or not isinstance(loss, (nn.CrossEntropyLoss, nn.NLLLoss)):
+        return _weight(learn)
+    targ = learn.yb[0]
+    if targ.is_floating_point(): return len(targ)           # a share for each class
+    if loss.weight is None: return _that_count(targ, loss.ignore_index)
+    counts = targ != loss.ignore_index
+    return float(loss.weight[targ[counts]].sum()) * len(targ) / targ.numel()
 
 def _n_items(batch) -> int:
     "Number of items in a batch: rows of the first tensor in it"
@@ -398,30 +435,34 @@ def join_batches(batches: Sequence):  # tensors, or tuples, lists or dicts of th
     return type(first)(join_batches(part) for part in zip(*batches))
 
 # %% ../nbs/10_batches.ipynb #256e9ae8
-def _same_shape(pred: Tensor, targ: Tensor, what: str) -> None:
+def _same_shape(pred, targ, what: str) -> tuple:
+    "Both as tensors; ValueError if they differ in shape"
+    pred, targ = _as_tensor(pred), _as_tensor(targ)
     if pred.shape != targ.shape:
         raise ValueError(f'{what}: predictions of shape {tuple(pred.shape)} and targets of shape '
                          f'{tuple(targ.shape)} differ. Bring one to the other, for example with '
                          '.squeeze(1) or [:, None].')
+    return pred, targ
 
 def accuracy(
     pred: Tensor,  # one score a class, along `axis`
-    targ: Tensor,  # class numbers
+    targ: Tensor,  # class numbers; -100: this one does not count
     axis: int = -1,  # where the scores are
 ) -> Tensor:
     """Share of items whose highest score is that of the target class
 
     Args:
         pred: one score a class, along `axis`
-        targ: class numbers
+        targ: class numbers; -100: this one does not count
         axis: where the scores are
     """
+    pred, targ = _as_tensor(pred), _as_tensor(targ)
     if pred.shape[axis] == 1:
         raise ValueError('accuracy picks the highest of several scores, and there is one an item. '
                          'For one score and two classes use binary_accuracy.')
-    guess = pred.argmax(axis)
-    _same_shape(guess, targ, 'accuracy')
-    return (guess == targ).float().mean()
+    guess, targ = _same_shape(pred.argmax(axis), targ, 'accuracy')
+    right, counts = (guess == targ).float(), targ != -100
+    return right.mean() if counts.all() else right[counts].mean()
 
 def error_rate(pred: Tensor, targ: Tensor, axis: int = -1) -> Tensor:
     "Share of items that are wrong: 1 - `accuracy`"
@@ -442,17 +483,17 @@ def binary_accuracy(
         thresh: from here on it is a 1
         sigmoid: scores are before the sigmoid, as models give them
     """
-    _same_shape(pred, targ, 'binary_accuracy')
+    pred, targ = _same_shape(pred, targ, 'binary_accuracy')
     return (((pred.sigmoid() if sigmoid else pred) > thresh) == targ.bool()).float().mean()
 
 def mae(pred: Tensor, targ: Tensor) -> Tensor:
     "Mean absolute error"
-    _same_shape(pred, targ, 'mae')
+    pred, targ = _same_shape(pred, targ, 'mae')
     return (pred - targ).abs().mean()
 
 def rmse(pred: Tensor, targ: Tensor) -> Tensor:
     "Root of the mean squared error, over the whole set"
-    return mse(pred, targ).sqrt()
+    return mse(_as_tensor(pred), _as_tensor(targ)).sqrt()
 rmse.metric = AccumMetric
 
 def as_metric(metric,  # a function, a `Metric` or a class of them
@@ -464,6 +505,9 @@ def as_metric(metric,  # a function, a `Metric` or a class of them
     """
     if isinstance(metric, type): metric = metric()
     if isinstance(metric, Metric): return metric
+    if not callable(metric):
+        raise TypeError('A metric is a function or a Metric, such as accuracy; not '
+                        + _short(metric) + ' in quotes: write it without' * isinstance(metric, str))
     return getattr(_innermost(metric), 'metric', AvgMetric)(metric)
 
 # %% ../nbs/10_batches.ipynb #393409a9

@@ -7,7 +7,8 @@ __all__ = ['write_tensors', 'read_tensors', 'why_not', 'Checkpoint', 'NotExporta
            'load_learner']
 
 # %% ../nbs/13_checkpoint.ipynb #c26438a5
-import dataclasses, inspect, json, os, re, warnings, zlib
+import dataclasses, inspect, json, os, re, tempfile, warnings, zlib
+from enum import Enum
 from functools import wraps
 from importlib import import_module, metadata
 from itertools import islice
@@ -22,17 +23,10 @@ from torch import nn, Tensor
 
 from .batches import _random_state, _set_random_state
 from .core import default_device, rng_guard
-from .files import atomic_path, did_you_mean
+from .files import _probe_room, atomic_path, did_you_mean
 from .learner import Callback, Learner
 
 # %% ../nbs/13_checkpoint.ipynb #3142fb5b
-def _checksum(tensors: dict, note: str) -> str:
-    crc = zlib.crc32(note.encode())
-    for name in sorted(tensors):
-        numbers = tensors[name].reshape(-1).contiguous().view(torch.uint8).numpy()
-        crc = zlib.crc32(numbers, zlib.crc32(name.encode(), crc))
-    return f'{crc:08x}'
-
 def write_tensors(
     file: Path,  # replaced in one step
     tensors: dict,  # name -> tensor
@@ -51,10 +45,34 @@ def write_tensors(
         place = tensor.untyped_storage().data_ptr()
         whole[name] = tensor.clone() if place in memory else tensor  # tied weights share memory
         memory.add(place)
-    file.parent.mkdir(parents=True, exist_ok=True)
     note = json.dumps(info)
     notes = {'lessonlib': note, 'checksum': _checksum(whole, note)}
-    with atomic_path(file) as temporary: save_file(whole, temporary, metadata=notes)
+    with atomic_path(file) as temporary:
+        try: save_file(whole, temporary, metadata=notes)
+        except SafetensorError as error:            # it does not say what the system said
+            _probe_room(temporary.parent, sum(t.nbytes for t in whole.values()))
+            raise OSError(f'{file} cannot be written: {error}') from None
+
+# %% ../nbs/13_checkpoint.ipynb #5d14e5d1
+def _checksum(tensors: dict, note: str) -> str:
+    crc = zlib.crc32(note.encode())
+    for name in sorted(tensors):
+        kind = f'{name} {tensors[name].dtype} {tuple(tensors[name].shape)}'
+        numbers = tensors[name].reshape(-1).contiguous().view(torch.uint8).numpy()
+        crc = zlib.crc32(numbers, zlib.crc32(kind.encode(), crc))
+    return f'{crc:08x}'
+
+def _read_once(file: Path) -> tuple:
+    "Tensors and note, if they are what was written"
+    with safe_open(file, 'pt') as opened:
+        notes = opened.metadata() or {}
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}
+    note = notes.get('lessonlib', '{}')
+    if notes.get('checksum', expected := _checksum(tensors, note)) != expected:
+        raise ValueError('its numbers do not add up to the checksum they were saved with')
+    info = json.loads(note)
+    if isinstance(info, dict): return tensors, info
+    raise ValueError(f'its note is a {type(info).__name__}, expected a dict')
 
 # %% ../nbs/13_checkpoint.ipynb #1cc1c18a
 def read_tensors(file: Path,  # written by `write_tensors`, or any safetensors file
@@ -70,17 +88,16 @@ def read_tensors(file: Path,  # written by `write_tensors`, or any safetensors f
         there = sorted(f.stem for f in file.parent.glob('*.safetensors'))
         raise FileNotFoundError(f'There is no file {file}. In that folder: '
                                 f'{", ".join(there) or "no saved models"}')
-    try:
-        with safe_open(file, 'pt') as opened:
-            notes = opened.metadata() or {}
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}
-        note = notes.get('lessonlib', '{}')
-        if notes.get('checksum', expected := _checksum(tensors, note)) != expected:
-            raise ValueError('its numbers do not add up to the checksum they were saved with')
-        return tensors, json.loads(note)
-    except (SafetensorError, ValueError) as error:
-        raise ValueError(f'{file} is no whole safetensors file: it is cut short, damaged or '
-                         f'something else ({error}). Use an earlier copy.') from None
+    for attempt in range(20):
+        before, problem = file.stat(), None
+        try: result = _read_once(file)
+        except (SafetensorError, OSError, RecursionError, RuntimeError, ValueError) as error:
+            problem = error
+        now = file.stat()      # another one, if somebody replaced it while we read
+        if (before.st_ino, before.st_mtime_ns) == (now.st_ino, now.st_mtime_ns): break
+    if problem is None: return result
+    raise ValueError(f'{file} is no whole safetensors file: it is cut short, damaged or something '
+                     f'else ({problem}). Use an earlier copy.') from None
 
 # %% ../nbs/13_checkpoint.ipynb #8f65611b
 def _split_tensors(value, name: str, tensors: dict):
@@ -227,6 +244,13 @@ def _callback_states(learn: Learner, tensors: dict) -> dict:
     return {name: state for name, state in states.items() if state}
 
 # %% ../nbs/13_checkpoint.ipynb #1f296854
+def _check_place(file: Path) -> None:
+    "OSError for a file that could not be written there, before hours of training"
+    if file.is_dir(): raise IsADirectoryError(f'{file} is a folder: give another name')
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=file.parent): pass
+
+# %% ../nbs/13_checkpoint.ipynb #9febf49c
 class Checkpoint(Callback):
     """Keeps a file from which an interrupted fit goes on exactly
 
@@ -254,6 +278,8 @@ class Checkpoint(Callback):
 
     def before_fit(self):
         learn, self.content = self.learn, None
+        _callback_states(learn, {})   # what cannot be written says so before the first batch
+        _check_place(self.file)
         if not self.resume or self.resume is True and not self.file.is_file(): return
         file = self.file if self.resume is True else learn.model_file(self.resume)
         tensors, info = read_tensors(file)
@@ -360,17 +386,26 @@ def _recipe(maker, args: dict) -> dict:
 def _plain(value, where: str = ''):
     "The value as JSON can hold it"
     if isinstance(value, Part): return value.recipe()
-    if isinstance(value, dict): return {str(k): _plain(v, str(k)) for k, v in value.items()}
+    if isinstance(made := getattr(value, 'recipe', None), dict):   # a model, given to another
+        if 'cannot' in made: raise TypeError(made['cannot'])
+        return made
+    if isinstance(value, dict) and all(type(k) is str for k in value):
+        return {k: _plain(v, k) for k, v in value.items()}
+    if isinstance(value, dict): return {'pairs': [[_plain(k, where), _plain(v, str(k))]
+                                                  for k, v in value.items()]}
     if isinstance(value, (list, tuple)): return [_plain(v, where) for v in value]
     if isinstance(value, (Tensor, np.ndarray, np.generic)): return value.tolist()
     if isinstance(value, os.PathLike): return Path(value).as_posix()
-    if value is None or isinstance(value, (str, int, float, bool)): return value
+    if value is None or isinstance(value, (str, int, float, bool)) and not isinstance(value, Enum):
+        return value
     name = getattr(value, '__qualname__', type(value).__name__)
     raise TypeError(f'{name}{where and f" (given as {where})"} cannot be written into a recipe, '
                     'which holds Parts, numbers, texts and lists. Write a Part of your own (a '
                     'Transform, a Block) that does the same.')
 
 # %% ../nbs/13_checkpoint.ipynb #3b74f381
+_fetched = 'pretrained', 'weights'  # what a maker opens files or the network for
+
 def makes_model(maker):  # a function of this library that gives a model, or a class of models
     """A decorator: the model remembers the call that made it, so that `export` can write it down
 
@@ -378,7 +413,8 @@ def makes_model(maker):  # a function of this library that gives a model, or a c
         maker: a function of this library that gives a model, or a class of models
     """
     def noted(model, args, kwargs):
-        given = inspect.signature(maker).bind(*args, **kwargs).arguments
+        given = dict(inspect.signature(maker).bind(*args, **kwargs).arguments)
+        for name in _fetched: given.pop(name, None)         # weights come with the recipe
         try: model.recipe = _recipe(maker, given)
         except TypeError as error: model.recipe = {'cannot': str(error)}
         return model
@@ -408,6 +444,9 @@ def from_recipe(
         raise ValueError("A recipe is a dict that names its part, as {'part': 'images.Resize', "
                          f"'size': 224}} does; this is {recipe!r}")
     maker = _find_part(recipe['part'])
+    if asked := [name for name in _fetched if recipe.get(name)]:
+        raise ValueError(f'The recipe of {recipe["part"]} asks for {" and ".join(asked)}, and a '
+                         'recipe opens no file and no network. Do not use it.')
     args = {key: _read_value(value) for key, value in recipe.items() if key != 'part'}
     if hasattr(maker, 'from_recipe'): return maker.from_recipe(args, **context)
     try: inspect.signature(maker).bind(**args)
@@ -418,8 +457,14 @@ def from_recipe(
 # %% ../nbs/13_checkpoint.ipynb #281997d2
 def _read_value(value):
     if isinstance(value, list): return [_read_value(v) for v in value]
+    if isinstance(value, dict) and list(value) == ['pairs']:   # keys that are no texts
+        return {_as_key(key): _read_value(v) for key, v in value['pairs']}
     recipe = isinstance(value, dict) and isinstance(value.get('part'), str)
     return from_recipe(value) if recipe else value
+
+def _as_key(value):
+    "What a list in JSON was, where a list cannot be"
+    return tuple(map(_as_key, value)) if isinstance(value, list) else value
 
 def _find_part(place: str):
     "The class or function a recipe names: one of this library's, or a Part that somebody defined"
@@ -520,8 +565,10 @@ def load_learner(
         raise ValueError(f'{file} is no exported learner: it holds '
                          f'{"a checkpoint" if info.get("kind") else "weights only"}. Make the '
                          'learner anew and use learn.load, or write the file with learn.export.')
-    try: learn = _from_info(info['learner'], file, torch.device('cpu') if cpu else default_device())
-    except (AttributeError, ImportError, KeyError, TypeError, ValueError) as error:
+    device = torch.device('cpu') if cpu else default_device()
+    try: learn = _from_info(info.get('learner'), file, device, _model_part(tensors))
+    except (ArithmeticError, AttributeError, ImportError, LookupError, MemoryError, RuntimeError,
+            TypeError, ValueError) as error:
         raise ValueError(f'{file} cannot be used here (written with {info.get("versions")}): '
                          f'{error}') from None
     _check_state(learn, file, tensors, None)
@@ -530,9 +577,24 @@ def load_learner(
     return learn
 
 # %% ../nbs/13_checkpoint.ipynb #7bf8c6da
-def _from_info(recipe: dict, file: Path, device) -> Learner:
-    "The learner of an exported file, without weights yet"
-    with rng_guard(): model = from_recipe(recipe['model'])
+def _from_info(recipe: dict, file: Path, device, weights: dict) -> Learner:
+    "The learner of an exported file, without weights yet; all is checked before anything is made"
+    if not isinstance(recipe, dict) or set(recipe) != {'part', 'model', 'data', 'extras', 'cbs'}:
+        raise ValueError('the recipe of a learner has part, model, data, extras and cbs')
+    kind = _find_part(recipe['part'])
+    own, plain = (set(inspect.signature(one.__init__).parameters) for one in (kind, Learner))
+    if more := set(recipe['extras']) - (own - plain):
+        raise ValueError(f'{recipe["part"]} takes no {", ".join(sorted(more))} from a recipe')
+    with rng_guard():
+        _check_sizes(recipe['model'], weights)
+        model = from_recipe(recipe['model'])
     dls = from_recipe(recipe['data'], device=device, path=file.parent)
     cbs = [from_recipe(cb) for cb in recipe['cbs']]
-    return _find_part(recipe['part'])(dls, model, cbs=cbs, **recipe['extras'])
+    return kind(dls, model, cbs=cbs, **recipe['extras'])
+
+def _check_sizes(recipe: dict, weights: dict) -> None:
+    "ValueError for a model of other sizes than its weights, before it takes any memory"
+    try:
+        with torch.device('meta'): ours = from_recipe(recipe).state_dict()
+    except (NotImplementedError, RuntimeError): return   # it looks at numbers while it is made
+    if problem := why_not(ours, weights): raise ValueError(f'model and weights differ: {problem}')

@@ -17,7 +17,7 @@ from fastcore.basics import patch
 from filelock import FileLock
 
 from .core import on_paper, show_images
-from .files import atomic_path, did_you_mean
+from .files import _path, _probe_room, atomic_path, did_you_mean
 from .images import open_image
 from .interpretation import ClassificationInterpretation
 
@@ -49,7 +49,7 @@ class _Journal:
                                      'aside with fresh=True.')
                 yield db
                 db.execute('commit')
-        except sqlite3.OperationalError as error: raise OSError(f'{self.file}: {error}') from None
+        except sqlite3.OperationalError as error: self.fail(error)
         except sqlite3.DatabaseError as error:
             more = f'An earlier state is in {self.spare}. ' if self.spare.exists() else ''
             raise ValueError(f'{self.file} is damaged, or not a file of decisions ({error}). {more}'
@@ -64,7 +64,14 @@ class _Journal:
         "A second file that is as the first one is now"
         if not self.read('select * from about'): return
         with atomic_path(self.spare) as partial, closing(sqlite3.connect(partial)) as spare, \
-             closing(sqlite3.connect(self.file)) as db: db.backup(spare)
+             closing(sqlite3.connect(self.file)) as db:
+            try: db.backup(spare)
+            except sqlite3.OperationalError as error: self.fail(error)
+
+    def fail(self, error: Exception) -> None:
+        "`DiskFull` if that is why (SQLite has several words for it), else the system's error"
+        _probe_room(self.file.parent, 2**16 + self.file.stat().st_size)
+        raise OSError(f'{self.file}: {error}') from None
 
     def set_aside(self) -> None:
         "Gives the file another name, and what SQLite may have left beside it when broken off"
@@ -134,13 +141,13 @@ class Decisions:
         bin: str | Path | None = None,  # None: .FOLDER.bin; `get_image_files` does not look there
         fresh: bool = False,  # put a file that cannot be used aside, and begin again
     ):
-        self.folder = Path(os.path.abspath(folder))
+        self.folder = Path(os.path.abspath(_path(folder)))
         if not self.folder.is_dir(): raise FileNotFoundError(f'There is no folder {self.folder}')
         if place not in ('folder', 'name', None) and not callable(place):
             raise ValueError(f"place is 'folder', 'name', None or a function, not {place!r}")
         name, beside = self.folder.name, self.folder.with_name
-        self.file = Path(file or beside(f'{name}.decisions.sqlite')).absolute()
-        self.bin = Path(bin or beside(f'.{name}.bin')).absolute()
+        self.file = _path(file or beside(f'{name}.decisions.sqlite')).absolute()
+        self.bin = _path(bin or beside(f'.{name}.bin')).absolute()
         self.place, self.vocab = place, None if vocab is None else [str(v) for v in vocab]
         self._journal = _Journal(self.file, name)
         self._alone = FileLock(self.file.with_name(f'.{self.file.name}.lock'), timeout=600)
@@ -406,6 +413,7 @@ def _find_place(pictures: list) -> str | None:
 
 # %% ../nbs/27_cleaner.ipynb #fa6b82dd
 _UNDECIDED = Decision('undecided')   # a menu takes the value None for no choice at all
+_AS_IT_IS = 'tex2jax_ignore mathjax_ignore'   # two $ in a name are no formula
 _COLOURS = dict(delete='#c62828', relabel='#b35900', keep='#1a7f37')
 
 def _small(path: Path, side: int):
@@ -420,9 +428,10 @@ def _card_text(picture: Picture) -> str:
     _small(picture.path, 150).save(jpeg, 'JPEG', quality=85)
     address = f'data:image/jpeg;base64,{base64.b64encode(jpeg.getvalue()).decode()}'
     guess = f'model: {escape(picture.predicted)}<br>' if picture.predicted else ''
-    return (f'<img src="{address}" alt="{name}" title="{name}" style="height:130px;'
+    return (f'<div class="{_AS_IT_IS}">'
+            f'<img src="{address}" alt="{name}" title="{name}" style="height:130px;'
             'max-width:100%;object-fit:contain"><div style="line-height:1.3">'
-            f'{label}<br>{guess}loss {picture.loss:.2f}</div>')
+            f'{label}<br>{guess}loss {picture.loss:.2f}</div></div>')
 
 # %% ../nbs/27_cleaner.ipynb #0b62d6d6
 class _Face:
@@ -459,7 +468,8 @@ class _Face:
         "The line that says how things stand"
         decisions = self.cleaner.decisions
         how = ' (files are moved by <code>cleaner.apply()</code>)' if len(decisions) else ''
-        self.status.value = f'{decisions!r}{how} {escape(message)}'
+        message = f'<span class="{_AS_IT_IS}">{escape(message)}</span>'
+        self.status.value = f'{decisions!r}{how} {message}'
 
     def card(self, picture: Picture):
         "A picture with its menu"

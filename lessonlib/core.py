@@ -81,7 +81,7 @@ def map_tensors(
     function: Callable,  # applied to every tensor
     batch: Any,  # a tensor, or tuples, lists and dicts of them, as deep as you like
 ) -> Any:  # the same containers; what is no tensor is left alone
-    """Apply a function to every tensor in a batch
+    """Apply a function to every tensor in a batch; an array of numbers counts as one
 
     Args:
         function: applied to every tensor
@@ -90,12 +90,20 @@ def map_tensors(
     Returns:
         the same containers; what is no tensor is left alone
     """
+    if isinstance(batch, np.ndarray): batch = _as_tensor(batch)
     if isinstance(batch, torch.Tensor): return function(batch)
     if isinstance(batch, dict):
         return {key: map_tensors(function, item) for key, item in batch.items()}
     if not isinstance(batch, (tuple, list)): return batch
     items = [map_tensors(function, item) for item in batch]
     return type(batch)(*items) if hasattr(batch, '_fields') else type(batch)(items)
+
+def _as_tensor(value: Any) -> Any:
+    "An array as a tensor, with double precision as single, which models have; else the value"
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in 'biufc': return value
+    if value.dtype == np.float64: value = value.astype(np.float32)
+    usable = value.flags.writeable and value.flags.c_contiguous
+    return torch.from_numpy(value if usable else np.array(value, order='C'))
 
 def to_device(
     batch: Any,  # as for `map_tensors`
@@ -160,6 +168,12 @@ def _to_array(image: Any) -> np.ndarray:
     return image
 
 # %% ../nbs/00_core.ipynb #134ef187
+def _grey_range(array: np.ndarray) -> dict:
+    "What is black and what is white in a grey picture: a dim one is shown dim"
+    if array.dtype == np.uint8: return dict(vmin=0, vmax=255)
+    inside = array.size and array.dtype.kind in 'fb' and 0 <= array.min() <= array.max() <= 1
+    return dict(vmin=0, vmax=1) if inside else {}
+
 def show_image(
     image: Any,  # tensor C×H×W or H×W, array H×W×C or H×W, or a PIL image
     ax=None,  # matplotlib axes to draw on; None makes new ones
@@ -168,7 +182,7 @@ def show_image(
     cmap: str | None = None,  # colours for pictures with one channel; None means grey
     **kwargs,  # passed on to matplotlib's imshow
 ):  # the axes
-    """Show one picture without ticks; floats in colour are clipped to 0–1
+    """Show one picture without ticks; floats in colour are clipped to 0–1, bytes go from 0 to 255
 
     Args:
         image: tensor C×H×W or H×W, array H×W×C or H×W, or a PIL image
@@ -182,8 +196,10 @@ def show_image(
     array = _to_array(image)
     if ax is None: ax = plt.subplots(figsize=figsize or (2.5, 2.5))[1]
     if array.ndim == 3 and array.dtype.kind == 'f': array = array.clip(0, 1)
+    if array.ndim == 2 and cmap is None and not {'vmin', 'vmax', 'norm'} & {*kwargs}:
+        kwargs |= _grey_range(array)
     ax.imshow(array, cmap=cmap or ('gray' if array.ndim == 2 else None), **kwargs)
-    if title is not None: ax.set_title(title)
+    if title is not None: ax.set_title(title, parse_math=False)     # a name is no formula
     ax.axis('off')
     return ax
 
@@ -209,8 +225,7 @@ def show_images(
         cmap: colours for pictures with one channel; None means grey
     """
     import matplotlib.pyplot as plt
-    images = list(images)
-    if not images: raise ValueError('there is no picture to show: `images` is empty')
+    if not (images := list(images)): raise ValueError('no picture to show: `images` is empty')
     if titles is not None and len(titles) != len(images):
         raise ValueError(f'{len(images)} pictures but {len(titles)} titles: one title a picture')
     columns = columns or math.ceil(len(images) / rows)
@@ -220,8 +235,9 @@ def show_images(
     for ax in axes.flat[len(images):]: ax.axis('off')
     for index, (image, ax) in enumerate(zip(images, axes.flat)):
         show_image(image, ax=ax, cmap=cmap)
-        if titles is not None: ax.set_title(_fit_words(titles[index], size), fontsize=9)
-    if suptitle: figure.suptitle(suptitle)
+        if titles is None: continue
+        ax.set_title(_fit_words(titles[index], size), fontsize=9, parse_math=False)
+    if suptitle: figure.suptitle(suptitle, parse_math=False)
     return figure
 
 # %% ../nbs/00_core.ipynb #acfb929f
@@ -330,7 +346,8 @@ def _scrubber(frames: list, stops: dict, starts: list, button: str = '', more: s
     labels = [[_word(value) for value in values] for values in stops.values()]
     return _SCRUBBER.format(id=f'explore-{zlib.crc32(repr(frames).encode()):08x}',
                             knobs=knobs + button, alt=escape(frames[first][1], quote=True),
-                            source=frames[first][0], labels=json.dumps(labels), more=more,
+                            source=frames[first][0], more=more,
+                            labels=json.dumps(labels).replace('</', '<\\/'),
                             frames=json.dumps(frames).replace('</', '<\\/'))
 
 # %% ../nbs/00_core.ipynb #dae76c20
@@ -460,6 +477,31 @@ def _is_empty(answer: Any) -> bool:
 
 _tries = {}  # name of a check -> tries that failed: running its cell again does not begin anew
 
+# %% ../nbs/00_core.ipynb #8ae3b1f8
+def _content(value: Any) -> Any:
+    "What can be compared before and after; of a tensor also whether it wants and has a gradient"
+    if isinstance(value, torch.Tensor):
+        data = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+        grad = _content(value.grad) if value.is_leaf else None
+        return value.shape, value.dtype, data, value.requires_grad, grad
+    if isinstance(value, np.ndarray): return value.shape, value.dtype, repr(value.tolist())
+    if isinstance(value, dict): return [(repr(key), _content(value[key])) for key in value]
+    if isinstance(value, (list, tuple)): return [_content(item) for item in value]
+    if hasattr(value, 'to_numpy') and hasattr(value, 'index'):     # a table, or one of its columns
+        return repr(list(value)), repr(list(value.index)), repr(value.to_numpy().tolist())
+    return repr(value) if isinstance(value, (int, float, str, bytes, set)) else type(value)
+
+def _watched(answer: Any) -> Any:
+    "A function that fails if it changes what it is given; anything else as it is"
+    if not inspect.isfunction(answer): return answer
+    @wraps(answer)
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        before, result = _content([args, kwargs]), answer(*args, **kwargs)
+        assert _content([args, kwargs]) == before, (
+            f'{answer.__name__} has changed what it was given: work on a copy')
+        return result
+    return watched
+
 # %% ../nbs/00_core.ipynb #eef84edd
 def exercise(*hints: str,  # from a nudge to almost the answer; each failed try shows the next
 ) -> Callable:  # a decorator for a function that checks an answer with `assert`
@@ -479,7 +521,7 @@ def exercise(*hints: str,  # from a nudge to almost the answer; each failed try 
         def answer_back(*answers: Any) -> None:
             if any(_is_empty(answer) for answer in answers):
                 raise Unsolved('Nothing here yet: replace the ... with your answer')
-            try: check(*answers)
+            try: check(*map(_watched, answers))
             except Exception as problem:
                 number = min(_tries.get(check.__name__, 0), len(hints) - 1)
                 _tries[check.__name__] = number + 1
@@ -530,7 +572,7 @@ class predict_first:
         self.shown = get_ipython() is not None      # outside a notebook there is nobody to ask
         if self.shown and not on_paper(): self._ask()
         elif self.shown:
-            options = ''.join(f'<li>{option}</li>' for option in self.options)
+            options = ''.join(f'<li>{escape(option)}</li>' for option in self.options)
             _show_html(f'<div class="predict-first"><p>{self.question}</p><ul>{options}</ul></div>')
         return self
 
@@ -547,7 +589,7 @@ class predict_first:
     def _verdict(self, choice: str | None = None) -> str:
         "The answer in words, beside what the reader said"
         agrees = 'As you said' if choice == self.result else 'It is'
-        return f'{agrees}: <b>{self.result}</b>. {self.why}'.strip()
+        return f'{agrees}: <b>{escape(self.result)}</b>. {self.why}'.strip()
 
     def _ask(self) -> None:
         "Show the question with its buttons, and keep back what comes next"

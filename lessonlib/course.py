@@ -5,14 +5,16 @@
 # %% auto #0
 __all__ = ['TRACKS', 'read_notebook', 'CourseError', 'directives', 'About', 'about', 'notebooks_folder', 'staircase', 'lessons',
            'module_names', 'find_lesson', 'course_map', 'figure_alt', 'RunReport', 'describe_error', 'run_notebook',
-           'replace_solution', 'exercises', 'modules_used', 'notebook_key', 'executed', 'read_report']
+           'solution_fault', 'replace_solution', 'exercises', 'modules_used', 'notebook_key', 'executed', 'read_report']
 
 # %% ../nbs/90_course.ipynb #ce0d6d51
-import ast, hashlib, json, os, re, sys, tempfile, textwrap, time
+import ast, hashlib, json, math, os, re, sys, tempfile, textwrap, time
 from dataclasses import asdict, dataclass, field
+from difflib import get_close_matches
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Callable
+from weakref import WeakSet
 
 from filelock import FileLock
 
@@ -35,8 +37,13 @@ def read_notebook(notebook: Path | str | dict,  # a file, or one already read (i
         except ValueError as problem:
             raise CourseError(f'{notebook} is not a notebook ({problem}); restore it, or delete it '
                               'and let `lessonlib lab` write a fresh one') from None
-    for cell in book['cells']: cell['source'] = ''.join(cell['source'])
+    for cell in book['cells']: cell['source'] = _one_line_end(''.join(cell['source']))
     return book
+
+
+def _one_line_end(source: str) -> str:
+    "Text whose lines end as ours do, whatever program has saved it"
+    return source.replace('\r\n', '\n').replace('\r', '\n')
 
 
 class CourseError(Exception):
@@ -53,7 +60,8 @@ def directives(source: str,  # the source of a code cell
     Returns:
         name -> what follows it, often nothing
     """
-    return dict(re.findall(r'^[ \t]*#\|[ \t]*(\w+)[ \t]*:?[ \t]*(.*?)[ \t]*$', source, re.M))
+    found = r'^[ \t]*#\|[ \t]*(\w+)[ \t]*:?[ \t]*(.*?)[ \t]*$'
+    return dict(re.findall(found, _one_line_end(source), re.M))
 
 # %% ../nbs/90_course.ipynb #27691cf2
 TRACKS = 'lesson', 'workshop', 'appendix'  # in the order in which one reads
@@ -176,7 +184,8 @@ def find_lesson(
     books = {path.stem: path for path in lessons(folder)}
     for path in books.values():
         number, _, title = path.stem.partition('_')
-        if name in (path.stem, title) or (name.isdigit() and name.zfill(2) == number): return path
+        known = name and name in (path.stem, title)
+        if known or (name.isdigit() and name.zfill(2) == number): return path
     known = [word for book in books for word in (book, book.partition('_')[2]) if word]
     hint = did_you_mean(name, known) or f" There are: {', '.join(books)}"
     raise CourseError(f'there is no lesson {name!r}.{hint}')
@@ -211,30 +220,66 @@ def _map_row(front: About) -> str:
     lesson = f'{number} · [{front.title}]({front.path.name}){star}'
     return f'| {lesson} | {what[:1].upper()}{what[1:]} | {front.time} | `{front.module}` |'
 
+# %% ../nbs/90_course.ipynb #fcd1ee3c
+_LAUNCH = '''import os, sys
+if sys.path[0] in ('', os.getcwd()): del sys.path[0]    # IPython puts it back
+import zmq
+from ipykernel.kernelapp import IPKernelApp
+class App(IPKernelApp):
+    def init_iopub(self, context):
+        context.setsockopt(zmq.SNDHWM, 0)
+        super().init_iopub(context)
+App.launch_instance()'''
+
+_running = WeakSet()  # managers of the kernels that are at work
+
+
+def _end_running() -> None:
+    "Kill the kernels that are at work; whoever runs a notebook hears that its kernel has died"
+    for manager in list(_running):
+        process = getattr(manager.provisioner, 'process', None)
+        if process is not None: process.kill()
+
 # %% ../nbs/90_course.ipynb #285c8b3b
 def _kernel_manager(folder: Path):
     "Starts kernels with the Python that is running, whatever kernels are installed"
-    from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
-    from jupyter_client.manager import AsyncKernelManager
+    from jupyter_client import AsyncKernelManager, kernelspec
+    from zmq import RCVHWM
 
-    class ThisPython(KernelSpecManager):
+    class ThisPython(kernelspec.KernelSpecManager):
         def get_kernel_spec(self, kernel_name):
-            argv = [sys.executable, '-m', 'ipykernel_launcher', '-f', '{connection_file}']
-            return KernelSpec(argv=argv, language='python', display_name='Python')
+            argv = [sys.executable, '-c', _LAUNCH, '-f', '{connection_file}']
+            return kernelspec.KernelSpec(argv=argv, language='python', display_name='Python')
 
-    manager = AsyncKernelManager(kernel_spec_manager=ThisPython(), kernel_name='python3')
+    class Manager(AsyncKernelManager):
+        def client(self, **kwargs):
+            client = super().client(**kwargs)
+            client.context.setsockopt(RCVHWM, 0)
+            _running.add(self)
+            return client
+
+    manager = Manager(kernel_spec_manager=ThisPython(), kernel_name='python3')
     manager.connection_file = str(folder/'kernel.json')
     if os.name == 'posix': manager.transport, manager.ip = 'ipc', str(folder/'k')
     return manager
 
 
+def _client(book: Any, place: Path, timeout: float):
+    "What runs a notebook in a kernel of its own; `place` is for the files between the two"
+    from nbclient import NotebookClient
+    client = NotebookClient(book, km=_kernel_manager(place), timeout=math.ceil(timeout),
+                            record_timing=False, iopub_timeout=120, raise_on_iopub_timeout=True)
+    client.comm_open_handlers.clear()  # answering live widgets, nbclient can miss a reply
+    return client
+
+# %% ../nbs/90_course.ipynb #32cbf7c9
 def _kernel_environment(folder: Path, paper: bool) -> dict[str, str]:
     "The environment of a lesson's kernel: on paper, pictures in the notebook, this very lessonlib"
     return {**_environment(), 'LESSONLIB_PAPER': '1' if paper else '', 'IPYTHONDIR': str(folder),
             'MPLBACKEND': 'module://matplotlib_inline.backend_inline',
             'PYDEVD_DISABLE_FILE_VALIDATION': '1'}
 
-# %% ../nbs/90_course.ipynb #32cbf7c9
+
 def _environment() -> dict[str, str]:
     "The environment for a process that works elsewhere: folders named in it are made absolute"
     places = {name: os.environ.get(name) for name in ('LESSONLIB_HOME', 'LESSONLIB_MIRROR')}
@@ -331,7 +376,8 @@ def describe_error(
     """
     if report.ok: return f'{report.name} ran to its end'
     error = report.error
-    plain = re.sub(r'\x1b\[[\d;]*m', '', error['traceback']).splitlines()
+    commands = r'\x1b\[[\d;:?]*[A-Za-z]|\x1b\].*?(?:\x1b\\|\x07)'     # of a terminal
+    plain = re.sub(commands, '', error['traceback']).splitlines()
     head = f"{report.name}, cell {error['index'] + 1} of {report.cells}"
     source = textwrap.indent(error['source'], '    ')
     tail = '\n'.join(plain[-lines:])
@@ -358,14 +404,12 @@ def run_notebook(
         folder: where the kernel works; None: the notebook's own folder
         paper: for a page: what moves is drawn beforehand; False: live, as for a learner
     """
-    from nbclient import NotebookClient
     from nbformat import read
+    if out is not None: _make_folder(Path(out).parent)
     notebook, start, book = Path(notebook), time.perf_counter(), read(notebook, as_version=4)
     report = RunReport(notebook.stem, cells=len(book.cells))
     with tempfile.TemporaryDirectory(prefix='lesson-', ignore_cleanup_errors=True) as place:
-        manager = _kernel_manager(Path(place))
-        client = NotebookClient(book, km=manager, timeout=timeout, record_timing=False)
-        client.comm_open_handlers.clear()  # answering live widgets, nbclient can miss a reply
+        client = _client(book, Path(place), timeout)
         with client.setup_kernel(cwd=str(folder or notebook.parent), cleanup_kc=True,
                                  env=_kernel_environment(Path(place), paper)):
             report.error = _run_cells(client, report, progress or (lambda done, total: None))
@@ -375,6 +419,13 @@ def run_notebook(
     return report
 
 # %% ../nbs/90_course.ipynb #787bd7f3
+def _make_folder(folder: Path) -> None:
+    "Make a folder for results; `CourseError` if that cannot be"
+    try: folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CourseError(f'nothing can be written to {folder} ({error.strerror})') from None
+
+
 def _run_cells(client, report: RunReport, progress: Callable) -> dict | None:
     "Run the cells in order; returns what there is to know about the one that failed"
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
@@ -424,18 +475,42 @@ _SOLUTION = re.compile(r'^([ \t]*)### BEGIN SOLUTION[ \t]*\n(.*?)^[ \t]*### END 
                        re.M | re.S)
 
 
+def solution_fault(source: str,  # of a code cell
+) -> str:  # empty if there is none
+    """What is wrong with the marks around a solution: whatever looks like one must be of a pair
+
+    Args:
+        source: of a code cell
+
+    Returns:
+        empty if there is none
+    """
+    marks, pair = [], ['### BEGIN SOLUTION', '### END SOLUTION']
+    for code, comment in re.findall(r'^([^#\n\'"]*)(#[^\n\'"]*)$', _one_line_end(source), re.M):
+        words = ' '.join(re.findall('[A-Z]+', comment.upper()))
+        like = re.search('(BEGIN|START|END|STOP)[A-Z]* SOLUTION', words)
+        if like or get_close_matches(words, ['BEGIN SOLUTION', 'END SOLUTION'], cutoff=.8):
+            marks.append((code + comment).strip())
+    if marks == pair * (len(marks) // 2): return ''
+    return (f'a solution needs {pair[0]!r} and, in the same cell, {pair[1]!r}, each on a line of '
+            f'its own, and nothing else that looks like them; found {", ".join(map(repr, marks))}')
+
+# %% ../nbs/90_course.ipynb #34341353
 def replace_solution(
     source: str,  # of an answer cell
     answer: str = '...',  # what stands in the region instead; indented as the region was
 ) -> str:
     """The cell with another answer in its solution region
 
+    Raises `CourseError` if the marks around it are not what they should be.
+
     Args:
         source: of an answer cell
         answer: what stands in the region instead; indented as the region was
     """
+    if fault := solution_fault(source): raise CourseError(fault)
     def put(region): return textwrap.indent(textwrap.dedent(answer).strip('\n'), region[1])
-    return _SOLUTION.sub(put, source)
+    return _SOLUTION.sub(put, _one_line_end(source))
 
 
 def exercises(notebook: Path | str | dict,  # a file, or a notebook already read
@@ -451,8 +526,7 @@ def exercises(notebook: Path | str | dict,  # a file, or a notebook already read
     found, answer = [], None
     for index, cell in enumerate(read_notebook(notebook)['cells']):
         if cell['cell_type'] != 'code': continue
-        if re.search(r'^[ \t]*### (BEGIN|END) SOLUTION', _SOLUTION.sub('', cell['source']), re.M):
-            raise CourseError(f'cell {index + 1}: a solution needs a BEGIN and an END')
+        if fault := solution_fault(cell['source']): raise CourseError(f'cell {index + 1}: {fault}')
         if _SOLUTION.search(cell['source']): answer = index
         check = re.search(r'^@exercise\(.*?^def (\w+)\(', cell['source'], re.M | re.S)
         if check and answer is not None:
@@ -620,7 +694,7 @@ def executed(
     if wrong_answers is None:
         wrong_answers = notebook.resolve().parents[1]/'tests/wrong_answers'/f'{notebook.stem}.py'
     wrong, copy = _wrong_answers(Path(wrong_answers)), cache/notebook.name
-    cache.mkdir(parents=True, exist_ok=True)
+    _make_folder(cache)
     with FileLock(cache/f'{notebook.stem}.lock'):
         key = notebook_key(notebook, wrong[0])
         found = read_report(copy)

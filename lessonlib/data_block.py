@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Block', 'IntToFloat', 'ImageBlock', 'CategoryBlock', 'RegressionBlock', 'TrainOnly', 'BlockDataset', 'BlockLoader',
-           'BlockDataLoaders', 'DataBlock', 'WordTable']
+           'BlockDataLoaders', 'DataBlock', 'Shown', 'WordTable']
 
 # %% ../nbs/23_data_block.ipynb #74378fb4
 import copy, inspect, math, os, pickle, warnings
@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, InitVar, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +24,10 @@ from torch.utils.data import DataLoader
 from .batches import DataLoaders
 from .checkpoint import _recipe, Part
 from .core import default_device, rng_guard, show_image, to_device
-from .files import did_you_mean
+from .files import _short, did_you_mean
 from .images import _canvas, _kind, _one_of, _why_bad, open_image, Transform, UnreadableImage
-from .items import as_rows, check_split, NoSplitter, RandomSplitter
+from .items import (_missing, _read_csv, _warn_alike, as_rows, check_split, NoSplitter,
+                    RandomSplitter, Row)
 from .learner import Learner
 
 # %% ../nbs/23_data_block.ipynb #205886d8
@@ -53,6 +54,13 @@ class Block(Part):
         Args:
             value: what the getter gives for one item
         """
+    def is_one(self, value) -> bool:  # what somebody wants to have predicted
+        """Whether that is one item, and not a collection of them
+
+        Returns:
+            what somebody wants to have predicted
+        """
+        return isinstance(value, (str, bytes, bytearray, memoryview, os.PathLike, Row))
     def open(self, value):  # what the getter gives for one item: a path, a label
         """That item, ready for transforms
 
@@ -130,7 +138,9 @@ class Block(Part):
             ax: matplotlib axes; None: nowhere
             title: words to write; None: the value
         """
-        if ax is not None: ax.set_title(str(value) if title is None else title, fontsize=9)
+        if ax is None: return ax
+        words = str(value) if title is None else title
+        ax.set_title(words, fontsize=9, parse_math=False)    # two $ in a label are no formula
         return ax
     def compare(self,
         answer, truth,  # two decoded values
@@ -148,7 +158,8 @@ class Block(Part):
         if len(axes) > 1: return
         right = self.agree(answer, truth)
         axes[0].set_title(f'{"✗ " if right is False else ""}{axes[0].get_title()}\n({words})',
-                          fontsize=9, color={True: 'tab:green', False: 'tab:red'}.get(right, 'black'))
+                          color={True: 'tab:green', False: 'tab:red'}.get(right, 'black'),
+                          fontsize=9, parse_math=False)
 
 # %% ../nbs/23_data_block.ipynb #12020af5
 @dataclass
@@ -172,11 +183,16 @@ class ImageBlock(Block):
 
     Args:
         mode: RGB, L (grey) or RGBA; or a class such as `PILImageBW`
+        white: the number that is white in all of them, see `open_image`
+        cls: another name of mode, as the field has it
     """
     mode: str = 'RGB'  # RGB, L (grey) or RGBA; or a class such as `PILImageBW`
+    white: float = None  # the number that is white in all of them, see `open_image`
+    cls: InitVar[type] = None  # another name of mode, as the field has it
     positional, reads_smaller, batch_tfms = False, True, (IntToFloat(),)
 
-    def __post_init__(self):
+    def __post_init__(self, cls=None):
+        if cls is not None: self.mode = cls
         self.mode = _one_of('mode', getattr(self.mode, 'mode', self.mode), 'RGB', 'L', 'RGBA')
     def open(self,
         value,  # a path, bytes, an array …
@@ -188,7 +204,13 @@ class ImageBlock(Block):
             value: a path, bytes, an array …
             smallest: (height, width) that is large enough
         """
-        return open_image(value, self.mode, smallest)
+        return open_image(value, self.mode, smallest, self.white)
+    def is_one(self, value):
+        "Also a picture in memory: PIL image, open file, array or tensor of a picture's shape"
+        if isinstance(value, (np.ndarray, Tensor)) and value.ndim == 3:
+            return value.shape[0] < 5 or value.shape[-1] < 5
+        flat = isinstance(value, (np.ndarray, Tensor)) and value.ndim == 2
+        return flat or hasattr(value, 'getbands') or hasattr(value, 'read') or super().is_one(value)
     def encode(self, item):
         "A PIL image as bytes, channels × height × width"
         if isinstance(item, Tensor): return item
@@ -210,6 +232,19 @@ class ImageBlock(Block):
         return show_image(value, ax=ax, title=title)
 
 # %% ../nbs/23_data_block.ipynb #5da785e3
+def _as_label(value):
+    "A label as JSON can hold it: numbers of NumPy as numbers; a list out of JSON was a tuple"
+    if isinstance(value, np.generic): return value.item()
+    return tuple(map(_as_label, value)) if isinstance(value, (list, tuple)) else value
+
+def _check_label(label) -> None:
+    for part in label if type(label) is tuple else (label,):
+        if type(part) is tuple: _check_label(part)
+        elif type(part) not in (str, int, float, bool): raise TypeError(
+            f'the label {_short(part)} is a {type(part).__name__}; a recipe holds texts, numbers '
+            'and tuples of them. Let get_y give one of those')
+
+# %% ../nbs/23_data_block.ipynb #fd52fa4c
 @dataclass
 class CategoryBlock(Block):
     """One of several classes, as its number in the vocab
@@ -224,7 +259,7 @@ class CategoryBlock(Block):
 
     def __post_init__(self):
         if self.vocab is None: return
-        self.vocab = [v.item() if isinstance(v, np.generic) else v for v in self.vocab]
+        self.vocab = [_as_label(v) for v in self.vocab]
         self._number, self.c = {label: i for i, label in enumerate(self.vocab)}, len(self.vocab)
         twice = [label for label, n in Counter(self.vocab).items() if n > 1]
         if twice: raise ValueError(f'The vocab has {twice} more than once')
@@ -233,14 +268,19 @@ class CategoryBlock(Block):
         if self.vocab is None:
             self.vocab = sorted(set(values)) if self.sort else dict.fromkeys(values)
             self.__post_init__()
+        _warn_alike(self.vocab)
         if len(self.vocab) == 1:
             warnings.warn(f'All items have the same label, {self.vocab[0]!r}: there is nothing to '
                           'tell apart. Is the labelling function right?', stacklevel=2)
     def check(self, value):
         "Raises ValueError for a label that is missing, or not in the vocab"
-        if value is None or value != value: raise ValueError(f'the label is missing ({value})')
-        if self.vocab is None or value in self._number: return
-        raise ValueError(f'the label {value!r} is not in the vocab ({_few(self.vocab)}).'
+        if _missing(value): raise ValueError(f'the label is missing ({value})')
+        try: known = hash(value) is None or self.vocab is None or value in self._number
+        except TypeError: raise ValueError(
+            f'the label is a {type(value).__name__}, {_short(value)}; a label is a text, a number '
+            'or a tuple of them. For several labels an item: MultiCategoryBlock') from None
+        if known: return
+        raise ValueError(f'the label {_short(value)} is not in the vocab ({_few(self.vocab)}).'
                          f'{did_you_mean(value, self.vocab)} Without {type(self).__name__}(vocab='
                          '[...]) it has the labels of the training set')
     def encode(self, item):
@@ -253,6 +293,10 @@ class CategoryBlock(Block):
     def agree(self, predicted, truth):
         "Whether it is the right class"
         return predicted == truth
+    def recipe(self):
+        "As for any block; TypeError for labels that a file could not give back as they are"
+        for label in self.vocab or (): _check_label(label)
+        return super().recipe()
     def activation(self, output):
         "Scores as shares that add up to one"
         return output.softmax(-1)
@@ -280,7 +324,8 @@ class RegressionBlock(Block):
         "Raises ValueError for what is no number, is missing, or has another length"
         try: numbers = self.encode(value)
         except (TypeError, ValueError, RuntimeError) as error:
-            raise ValueError(f'{value!r} is not a number or a list of them ({error})') from None
+            raise ValueError(f'{_short(value)} is not a number or a list of them ({error})'
+                             ) from None
         if not numbers.isfinite().all(): raise ValueError(f'missing or infinite: {value}')
         if self.n_out not in (None, len(numbers)):
             raise ValueError(f'{value!r} has {len(numbers)} numbers, expected {self.n_out}')
@@ -458,7 +503,7 @@ class BlockLoader:
         drop_last: leave out a last batch that is not full, if it is not the only
         num_workers: processes that make items; 0: this one
         device: where batches go; None: `default_device()`
-        sampler: `sampler(dataset, shuffle)` gives positions in another order
+        sampler: `sampler(dataset, shuffle)` gives positions to train on, in order
         mp_context: how workers start: fork, spawn, forkserver; None: torch's way
     """
     dataset: BlockDataset  # the items
@@ -468,7 +513,7 @@ class BlockLoader:
     drop_last: bool = False  # leave out a last batch that is not full, if it is not the only
     num_workers: int = 0  # processes that make items; 0: this one
     device: torch.device = None  # where batches go; None: `default_device()`
-    sampler: Callable = None  # `sampler(dataset, shuffle)` gives positions in another order
+    sampler: Callable = None  # `sampler(dataset, shuffle)` gives positions to train on, in order
     mp_context: str = None  # how workers start: fork, spawn, forkserver; None: torch's way
 
     def __post_init__(self):
@@ -483,6 +528,7 @@ class BlockLoader:
             collate_fn=self.dataset._collate, generator=torch.Generator() if apart else None,
             multiprocessing_context=self.mp_context if self.num_workers else None)
 
+    items = property(lambda self: self.dataset.items, doc='The items, as predictions have them')
     def __len__(self) -> int: return len(self.loader)
     def __repr__(self) -> str: return f'BlockLoader of {len(self)} batches: {self.dataset!r}'
     def __iter__(self) -> Iterator[tuple]:
@@ -513,6 +559,12 @@ class BlockLoader:
             changes: dataset, batch_tfms, bs, shuffle, drop_last, num_workers, device ...
         """
         return replace(self, **changes)
+    def ordered(self) -> 'BlockLoader':
+        "The same items as validation sees them: each once, in order, not augmented"
+        ds = self.dataset
+        if not (ds.train or self.shuffle or self.drop_last or self.sampler): return self
+        return self.new(dataset=ds.with_items(ds.items, train=False) if ds.train else ds,
+                        shuffle=False, drop_last=False, sampler=None)
     def decode_batch(self,
         batch: tuple,  # what the loader yields
         max_n: int = None,  # only so many items; None: all
@@ -535,6 +587,7 @@ class BlockLoader:
 class BlockDataLoaders(DataLoaders, Part):
     "Loaders that know their blocks: they show batches, prepare files to predict, write a recipe"
     blocks = item_tfms = batch_tfms = ()
+    on_bad = 'raise'   # or skip: also leave pictures out of new loaders that cannot be read
 
     @classmethod
     def of(cls,
@@ -565,6 +618,7 @@ class BlockDataLoaders(DataLoaders, Part):
         how['device'] = default_device() if device is None else torch.device(device)
         tfms = [copy.copy(tfm) for tfm in batch_tfms]
         loaders = [BlockLoader(first, tfms, bs, shuffle, drop_last, **how)]
+        how['sampler'] = None   # a sampler is for training: what is judged comes once, in order
         loaders += [BlockLoader(ds, tfms, val_bs or bs, **how) if len(ds) or not len(first) else
                     None for ds in others]
         target, brings = first.blocks[first.n_inp:], ('vocab', 'c', 'loss_func', 'activation')
@@ -660,13 +714,6 @@ class _Entry:
         if fits and self.part < len(item): return item[self.part]
         raise ValueError(f'Without get_x and get_y, an item is a tuple of {self.n} parts, '
                          f'such as (file, label); this is {item!r}')
-
-def _read_csv(file, **how):
-    "A table out of a file"
-    import pandas as pd
-    if Path(file).is_file(): return pd.read_csv(file, **how)
-    there = ', '.join(sorted(p.name for p in Path(file).parent.glob('*.csv'))) or 'none'
-    raise FileNotFoundError(f'There is no file {file}. Tables in that folder: {there}')
 
 def _named(f) -> str:
     "A function or transform in a word"
@@ -803,6 +850,7 @@ class DataBlock:
         kind = next((block.loaders for block in self.blocks if block.loaders), BlockDataLoaders)
         dls = kind.of(self.datasets(source, on_bad), self.batch_tfms, bs, **kwargs)
         for tfm in dls.batch_tfms: tfm.setup(dls)
+        dls.on_bad = on_bad
         return dls
 
 # %% ../nbs/23_data_block.ipynb #9dcd64e2
@@ -814,7 +862,7 @@ def show_batch(self: BlockLoader,
     seed: int = None,  # another seed shows other items; None: from where the random numbers are
     title: str = None,  # above all
     **look,  # ncols: columns; size: inches a picture; or figsize: inches of the figure
-):  # nothing for what is drawn; a `WordTable` for what is read
+) -> 'Shown':  # a `WordTable` for what is read
     """Items as the model is given them; leaves the random numbers as they were
 
     Args:
@@ -824,6 +872,9 @@ def show_batch(self: BlockLoader,
         seed: another seed shows other items; None: from where the random numbers are
         title: above all
         look: ncols: columns; size: inches a picture; or figsize: inches of the figure
+
+    Returns:
+        a `WordTable` for what is read
     """
     changes = dict(bs=max_n, drop_last=False, num_workers=0)
     with rng_guard(seed):
@@ -837,8 +888,15 @@ def show_batch(self: BlockLoader,
     axes = _grid(len(items), title, nrows, first=items[0][0], **look)
     for item, ax in zip(items, axes):
         for block, value in zip(self.blocks, item): block.show(value, ax=ax)
+    return Shown(axes[0].figure)
 
 # %% ../nbs/23_data_block.ipynb #a869ce35
+class Shown:
+    "What was drawn, for those who want to change or save it; the notebook has shown it already"
+    def __init__(self, figure): self.figure, self.axes = figure, figure.axes   # of matplotlib
+    def __repr__(self) -> str: return f'Shown on {len(self.axes)} axes'
+    def _ipython_display_(self): "Nothing: it would be seen twice"
+
 def _grid(n: int, title: str, nrows: int = None, ncols: int = None, size: float = 1.8,
           figsize: tuple = None, across: int = 1, first=None):
     "n axes of a figure in columns (a multiple of `across`), in the shape of a first picture"
@@ -850,7 +908,7 @@ def _grid(n: int, title: str, nrows: int = None, ncols: int = None, size: float 
     figure, axes = plt.subplots(nrows, columns, squeeze=False, layout='constrained',
                                 figsize=figsize or (columns * size, nrows * (size * tall + .3) + .3))
     for ax in axes.flat: ax.axis('off')
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)
     return axes.flat[:n]
 
 # %% ../nbs/23_data_block.ipynb #9bd6885f
@@ -867,7 +925,8 @@ class WordTable:
     def __len__(self) -> int: return len(self.table)
     def _repr_html_(self) -> str:
         import pandas as pd
-        with pd.option_context('display.max_colwidth', None):
+        look = 'display.max_colwidth', None, 'display.html.use_mathjax', False
+        with pd.option_context(*look):
             return self.table.to_html(index=False, border=0)
     def __repr__(self) -> str:
         rows = [' | '.join(map(str, row)) for row in self.table.itertuples(index=False)]
@@ -999,7 +1058,7 @@ def test_dl(self: BlockDataLoaders,
         bs: items in a batch; None: as in validation
         num_workers: processes that open files
     """
-    items = as_rows([items] if isinstance(items, (str, bytes, os.PathLike)) else items)
+    items = as_rows([items] if self.blocks[0].is_one(items) else items)
     if not items: raise ValueError('test_dl needs one item or more, and got none')
     like = self.train if self.valid is None else self.valid
     getters, n, kinds = list(like.dataset.getters), self.n_inp, set(map(_kind_of_item, items))
@@ -1008,8 +1067,12 @@ def test_dl(self: BlockDataLoaders,
                                          f'had, not {", ".join(sorted(kinds))}')
         getters[:n] = [_same] if n == 1 else [_Entry(i, n, n) for i in range(n)]
     ds = BlockDataset(items, self.blocks, getters, self.item_tfms, False, with_labels, n)
+    if self.on_bad == 'skip' and len(ds) > 1: ds = ds.without_bad()
+    if ds.skipped: warnings.warn(
+        f'{len(ds.skipped)} of {len(items)} pictures cannot be read and are left out; there are '
+        f'{len(ds)} answers, for `dl.items`: {_few(ds.skipped)}', stacklevel=2)
     return like.new(dataset=ds, shuffle=False, drop_last=False, num_workers=num_workers,
-                    bs=bs or like.batch_size)
+                    bs=bs or like.batch_size, sampler=None)
 
 def _kind_of_item(item) -> str:
     "What kind of thing an item is"
@@ -1023,7 +1086,7 @@ def show_results(self: Learner,
     dl=None,  # or a loader with labels
     seed: int = 0,  # another seed shows other items
     **look,  # nrows, ncols; size: inches a picture; or figsize: inches of the figure
-):  # nothing for what is drawn; a `WordTable` for what is read
+) -> 'Shown':  # a `WordTable` for what is read
     """Predictions over the truth, for items picked at random; wrong ones in red with a cross
 
     Args:
@@ -1032,8 +1095,11 @@ def show_results(self: Learner,
         dl: or a loader with labels
         seed: another seed shows other items
         look: nrows, ncols; size: inches a picture; or figsize: inches of the figure
+
+    Returns:
+        a `WordTable` for what is read
     """
-    dl = _picked(self.dls[ds_idx] if dl is None else dl, max_n, seed)
+    dl = _picked(self.suited(self.dls[ds_idx] if dl is None else dl), max_n, seed)
     with rng_guard(): batches, n = list(dl), len(dl.dataset)
     decided = torch.stack([dl.blocks[-1].decide(pred) for pred in self.get_preds(dl=batches)[0]])
     answered = zip(batches, decided.split(dl.bs))     # decoded like targets, beside their inputs
@@ -1046,6 +1112,7 @@ def show_results(self: Learner,
     axes = _grid(n * across, title, across=across, first=truths[0][0], **look)
     for i, (parts, answer) in enumerate(zip(truths, answers)):
         _show_result(dl.blocks, parts, answer, axes[i * across:(i + 1) * across])
+    return Shown(axes[0].figure)
 
 # %% ../nbs/23_data_block.ipynb #4e06999d
 def _picked(dl, max_n: int, seed: int) -> BlockLoader:
@@ -1055,7 +1122,7 @@ def _picked(dl, max_n: int, seed: int) -> BlockLoader:
     order = torch.randperm(len(dl.dataset), generator=torch.Generator().manual_seed(seed))
     items = [dl.dataset.items[i] for i in order[:max_n].tolist()]
     return dl.new(dataset=dl.dataset.with_items(items, train=False), shuffle=False,
-                  drop_last=False, num_workers=0)
+                  drop_last=False, num_workers=0, sampler=None)
 
 def _show_result(blocks: Sequence, parts: tuple, answer, axes) -> None:
     "One item: inputs, truth and answer, on one or two axes"
@@ -1070,8 +1137,9 @@ def recipe(self: BlockDataLoaders) -> dict:
     """How an item becomes an input, and an output an answer, as JSON can hold it
 
     Raises TypeError if there is a plain function among the transforms."""
+    skips = {} if self.on_bad == 'raise' else dict(on_bad=self.on_bad)
     return _recipe(type(self), dict(blocks=self.blocks, item_tfms=self.item_tfms,
-                                    batch_tfms=self.batch_tfms, n_inp=self.n_inp))
+                                    batch_tfms=self.batch_tfms, n_inp=self.n_inp, **skips))
 
 @patch(cls_method=True)
 def from_recipe(cls: BlockDataLoaders,
@@ -1084,8 +1152,10 @@ def from_recipe(cls: BlockDataLoaders,
         args: what `recipe` wrote, its blocks and transforms read already
         kwargs: device, bs, path: as for `BlockDataLoaders.of`
     """
-    if set(args) != {'blocks', 'item_tfms', 'batch_tfms', 'n_inp'}:
+    if set(args) - {'on_bad'} != {'blocks', 'item_tfms', 'batch_tfms', 'n_inp'}:
         raise ValueError('A recipe of loaders has blocks, item_tfms, batch_tfms and n_inp')
     empty = [BlockDataset([], args['blocks'], (), args['item_tfms'], train, n_inp=args['n_inp'])
              for train in (True, False)]
-    return cls.of(empty, args['batch_tfms'], **kwargs)
+    dls = cls.of(empty, args['batch_tfms'], **kwargs)
+    dls.on_bad = _one_of('on_bad', args.get('on_bad', 'raise'), 'raise', 'skip')
+    return dls

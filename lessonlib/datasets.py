@@ -8,6 +8,7 @@ __all__ = ['URLs', 'find_url', 'fetch_file', 'can_reach', 'DatasetUnavailable', 
 
 # %% ../nbs/04_datasets.ipynb #5a1f69c0
 import json, os, re, shutil, socket, threading
+from contextlib import suppress
 from functools import lru_cache, partial
 from http.client import HTTPException
 from importlib import import_module
@@ -112,8 +113,10 @@ def find_url(name: str,  # 'pets', a folder ('oxford-iiit-pet'), or an address
         the address
     """
     if '://' in name:
-        usable = re.fullmatch(r'[^./\\][^/\\]*', _folder_name(name))
-        if urlsplit(name).scheme in ('http', 'https', 'file') and usable: return name
+        with suppress(ValueError):              # of brackets without an end, a port that is none
+            kind, port = urlsplit(name), urlsplit(name).port
+            usable = re.fullmatch(r'[^./\\][^/\\]*', _folder_name(name))
+            if kind.scheme in ('http', 'https', 'file') and usable: return name
         raise DatasetError(f'{name} is no address of an archive: expected http://, https:// or '
                            'file://, and a file name at its end')
     known = {_plain(alias): url for key, url in _urls().items()
@@ -128,19 +131,25 @@ def find_url(name: str,  # 'pets', a folder ('oxford-iiit-pet'), or an address
 def _mirror_folder(mirror: str) -> Path | None:
     "The folder that a mirror is, or None if it is a web address"
     if '://' not in mirror: return Path(mirror).expanduser().absolute()
-    kind = urlsplit(mirror)
+    try: kind = urlsplit(mirror)
+    except ValueError as error: raise DatasetError(f'LESSONLIB_MIRROR={mirror}: {error}') from None
     if kind.scheme == 'file': return Path(url2pathname(kind.path))
     if kind.scheme in ('http', 'https'): return None
     raise DatasetError(f'LESSONLIB_MIRROR={mirror}: expected a folder, '
                        'file://, http:// or https://')
 
+def _text(data: bytes) -> str:
+    "Text that another program wrote: UTF-8, or UTF-16 as PowerShell's `>` writes it"
+    try: return data.decode('utf-16' if data[:2] in (b'\xff\xfe', b'\xfe\xff') else 'utf-8-sig')
+    except UnicodeError: raise DatasetError('SHA256SUMS is no text in UTF-8 or UTF-16') from None
+
 def _mirror_sums(mirror: str, timeout: float = 10.) -> dict[str, str]:
     "What a mirror offers: file → SHA-256"
     folder = _mirror_folder(mirror)
     try:
-        if folder: return parse_sums((folder/'SHA256SUMS').read_text())
+        if folder: return parse_sums(_text((folder/'SHA256SUMS').read_bytes()))
         with _open_url(f'{mirror.rstrip("/")}/SHA256SUMS', timeout=timeout) as response:
-            return parse_sums(response.read(2**24).decode())
+            return parse_sums(_text(response.read(2**24)))
     except (OSError, HTTPException) as error:
         raise DownloadFailed(f'the mirror {mirror} has no SHA256SUMS that could be read '
                              f'({getattr(error, "reason", error)})') from None
@@ -164,22 +173,29 @@ def _from_mirror(mirror: str, path: Path, known: Fingerprint, **patience) -> tup
 # %% ../nbs/04_datasets.ipynb #a8a228a4
 def _record(name: str) -> dict:
     "What we wrote down about a data set; empty if nothing"
-    try: return json.loads((data_home()/'records'/f'{name}.json').read_text())
-    except (OSError, ValueError): return {}
+    try: return dict(json.loads((data_home()/'records'/f'{name}.json').read_text()))
+    except (OSError, TypeError, ValueError): return {}
 
 def _save_record(name: str, **facts) -> None:
     "Add facts to a data set's record"
-    facts = {**_record(name), **facts}
-    with atomic_path(data_home()/'records'/f'{name}.json') as path:
-        path.write_text(json.dumps(facts))
+    file = data_home()/'records'/f'{name}.json'
+    with file_lock(f'record of {name}'), atomic_path(file) as path:
+        path.write_text(json.dumps({**_record(name), **facts}))
+
+def _refuse_another(name: str, url: str) -> None:
+    "`DatasetError` if the cache holds something of this name that came from another address"
+    if (other := _record(name).get('url', url)) != url:
+        raise DatasetError(f'the cache already holds {name!r} from {other}. To replace it, call '
+                           f'untar_data({url!r}, force_download=True).')
 
 # %% ../nbs/04_datasets.ipynb #84f37a2f
 def _cached(path: Path, url: str, known: Fingerprint) -> Path | None:
     "The file in the cache, if it is sound; one that we stored and that has changed is removed"
     if not path.exists(): return None
     name = _folder_name(path.name)
-    sha256 = _record(name).get('archive_sha256')
-    try: digest = check_archive(path, Fingerprint(sha256=sha256) if sha256 else known)
+    record = _record(name)
+    sha256, ours = record.get('archive_sha256'), record.get('url') == url
+    try: digest = check_archive(path, Fingerprint(sha256=sha256) if sha256 and ours else known)
     except DamagedArchive as error:
         if not sha256: raise DamagedArchive(f'{error} It lies in {path.parent}.')  # yours, not ours
         print(f'{error} (It is fetched again now.)')
@@ -221,13 +237,15 @@ def fetch_file(
         refresh: fetch it even if it is in the cache
         network: False: from the cache or a mirror only
     """
-    path = data_home()/folder/name
+    path, short = data_home()/folder/name, _folder_name(name)
     with file_lock(name):
+        there = path.exists() or (data_home()/'data'/short).exists()
+        if there and not (refresh or known.sha256 or known.start_md5): _refuse_another(short, url)
         cached = None if refresh else _cached(path, url, known)
         if cached: return cached
         found, digest, source = _fetch(path, url, known, network)
         if found != path: path.unlink(missing_ok=True)             # an older copy is of no use now
-        _save_record(_folder_name(name), url=url, source=source, archive_sha256=digest)
+        _save_record(short, url=url, source=source, archive_sha256=digest)
         return found
 
 # %% ../nbs/04_datasets.ipynb #de4b3626
@@ -243,7 +261,8 @@ def can_reach(
         url: any http or https address
         seconds: how long we wait at the door
     """
-    kind = urlsplit(url)
+    try: kind, _ = urlsplit(url), urlsplit(url).port
+    except ValueError: return False                  # no address at all
     proxy = None if proxy_bypass(kind.hostname) else getproxies().get(kind.scheme)
     if kind.hostname in ('127.0.0.1', 'localhost', '::1'): proxy = None
     door = urlsplit(proxy if '://' in proxy else f'http://{proxy}') if proxy else kind
@@ -297,13 +316,18 @@ def _fetch_archive(url: str, refresh: bool = False, network: bool = True) -> Pat
     except DownloadFailed as error: raise DatasetUnavailable(url, str(error)) from None
 
 # %% ../nbs/04_datasets.ipynb #23402739
+def _has_files(folder: Path) -> bool:
+    "Whether the folder is there, and was not emptied to make room"
+    return folder.is_dir() and any(inside for *_, inside in os.walk(folder))
+
 def _make_once(folder: Path, make: Callable[[Path], None], anew: bool = False) -> Path:
     "Let `make(new)` make a data set's folder, unless it is there; whoever asks meanwhile waits"
-    if folder.is_dir() and not anew: return folder
+    if _has_files(folder) and not anew: return folder
     with file_lock(f'{folder.parent.name}-{folder.name}'):
-        if folder.is_dir() and not anew: return folder
         new, old = (folder.with_name(f'.{folder.name}.{word}') for word in ('new', 'old'))
-        left = rf'\.+{re.escape(folder.name)}(\.new)?\.(\w{{8}}|new|old)'    # by a killed process
+        if old.is_dir() and not folder.exists(): old.rename(folder)       # broken off
+        if _has_files(folder) and not anew: return folder
+        left = rf'\.+{re.escape(folder.name)}(\.new)?\.(\w{{8}}(\.partial)?|new|old)'  # by the dead
         for path in folder.parent.glob('.*'):
             if re.fullmatch(left, path.name): shutil.rmtree(path, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -344,11 +368,10 @@ def untar_data(
                 (data_home()/'records'/f'{name}.json').unlink(missing_ok=True)
             raise
         _save_record(name, url=url, files=files)
-    other = _record(name).get('url', url)
-    if other != url and not force_download:
-        raise DatasetError(f'the cache already holds {name!r} from {other}. To replace it, call '
-                           f'untar_data({url!r}, force_download=True).')
-    return _make_once(data_home()/'data'/name, unpack, force_download)
+    if not force_download: _refuse_another(name, url)
+    folder = _make_once(data_home()/'data'/name, unpack, force_download)
+    _refuse_another(name, url)     # what somebody made meanwhile may be of another address
+    return folder
 
 # %% ../nbs/04_datasets.ipynb #ce5dfc6d
 def _practice_set(name: str):
@@ -444,7 +467,8 @@ class DataCheck(NamedTuple):
 def _differences(folder: Path, files: dict[str, str]) -> str:
     "How a folder differs from its recorded digests, in words"
     here = {path.relative_to(folder).as_posix() for path in folder.rglob('*') if not path.is_dir()}
-    changed = {name for name in here & files.keys() if sha256_of(folder/name) != files[name]}
+    changed = {name for name in here & files.keys()             # of a pipe nothing can be read
+               if not (folder/name).is_file() or sha256_of(folder/name) != files[name]}
     found = dict(missing=files.keys() - here, changed=changed, added=here - files.keys())
     return '; '.join(f'{len(names)} {kind} ({min(names)}{" …" * (len(names) > 1)})'
                      for kind, names in found.items() if names)
@@ -495,13 +519,17 @@ def mirror_data(
     if names is None: names = [row.name for row in list_data() if row.place == 'cached']
     if not names: raise DatasetError('nothing to mirror: the cache is empty. Give names, as in '
                                      f"mirror_data({str(folder)!r}, ['mnist_sample', 'pets'])")
-    sums = parse_sums((folder/'SHA256SUMS').read_text()) if (folder/'SHA256SUMS').exists() else {}
-    folder.mkdir(parents=True, exist_ok=True)
     for url in map(find_url, names):
-        archive = _fetch_archive(url)
+        archive, listed = _fetch_archive(url), folder/'SHA256SUMS'
         made.append(folder/_archive_name(url))
-        with _room(folder), atomic_path(made[-1]) as path: shutil.copyfile(archive, path)
-        sums[made[-1].name] = sha256_of(made[-1])
-        lines = ''.join(f'{sums[name]}  {name}\n' for name in sorted(sums))
-        with atomic_path(folder/'SHA256SUMS') as path: path.write_text(lines)
+        with file_lock(f'mirror {folder.absolute().as_posix().replace("/", "-")}'[-200:]):
+            sums = parse_sums(_text(listed.read_bytes())) if listed.exists() else {}
+            if sums.pop(made[-1].name, None): _list_sums(listed, sums)     # until it is there
+            with atomic_path(made[-1]) as path: shutil.copyfile(archive, path)
+            _list_sums(listed, {**sums, made[-1].name: sha256_of(made[-1])})
     return made
+
+def _list_sums(file: Path, sums: dict[str, str]) -> None:
+    "Write a SHA256SUMS"
+    with atomic_path(file) as path:
+        path.write_text(''.join(f'{sums[name]}  {name}\n' for name in sorted(sums)))

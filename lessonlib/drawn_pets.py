@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from .files import did_you_mean, new_folder
+from .files import _save_jpeg, did_you_mean, new_folder
 from .practice import _check_counts, item_rng, practice_set
 
 # %% ../nbs/20_drawn_pets.ipynb #532055aa
@@ -1039,5 +1039,5 @@ def make_pets(
     with new_folder(folder) as work:
         (work/'images').mkdir()
         for pet in plan:
-            draw_pet(pet).save(work/'images'/f'{pet.label}_{pet.number}.jpg', quality=88)
+            _save_jpeg(draw_pet(pet), work/'images'/f'{pet.label}_{pet.number}.jpg', 88)
     return Path(folder)

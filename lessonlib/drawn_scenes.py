@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from .drawn_pets import _check_choices, _mix, _oval, _rgb, _smooth
-from .files import new_folder
+from .files import _save_jpeg, new_folder
 from .practice import _check_counts, item_rng, practice_set
 
 # %% ../nbs/32_drawn_scenes.ipynb #07d6eb06
@@ -674,7 +674,7 @@ def make_tiles(
         rows = [f'{recipe.name},{recipe.written}' for recipe in plan]
         (work/'labels.csv').write_text('\n'.join(['image_name,tags', *rows]) + '\n')
         for recipe in plan:
-            draw_tile(recipe).convert('CMYK').save(work/'train'/f'{recipe.name}.jpg', quality=88)
+            _save_jpeg(draw_tile(recipe).convert('CMYK'), work/'train'/f'{recipe.name}.jpg', 88)
     return Path(folder)
 
 # %% ../nbs/32_drawn_scenes.ipynb #bf8cea0a
@@ -913,7 +913,7 @@ def make_heads(
         for recipe in plan:
             (work/recipe.name).parent.mkdir(exist_ok=True)
             (work/recipe.name).parent.joinpath('rgb.cal').write_text(_camera())
-            draw_head(recipe).save(work/f'{recipe.name}_rgb.jpg', quality=92)
+            _save_jpeg(draw_head(recipe), work/f'{recipe.name}_rgb.jpg', 92)
             rows = [*recipe.turn.tolist(), [], recipe.centre.tolist()]
             text = '\n'.join(' '.join(f'{number:.6g}' for number in row) for row in rows)
             (work/f'{recipe.name}_pose.txt').write_text(text + '\n')

@@ -21,10 +21,8 @@ from fastcore.basics import listify
 from torch import nn, Tensor
 from torch.nn import functional as F
 
-from .batches import in_order
 from .core import map_tensors, rng_guard, show_image, to_device
 from .files import did_you_mean
-from .interpretation import _plain_loader
 from .learner import Callback, Learner
 from .progress import modes_kept
 
@@ -300,10 +298,6 @@ def _last_maps(model: nn.Module, *inputs: Tensor) -> nn.Module:
                      '(pictures, channels, height, width)')
 
 # %% ../nbs/36_features.ipynb #6ef1439e
-def _plain(learn: Learner, ds_idx: int):
-    "A loader of a set, in order and without augmentation"
-    return _plain_loader(learn.dls, ds_idx) or in_order(learn.dls[ds_idx])
-
 def _inputs(learn: Learner, dl):
     "Inputs of each batch, on the device"
     for batch in dl: yield learn.dls.split(to_device(batch, learn.dls.device))[0]
@@ -328,7 +322,7 @@ def get_features(
     model, rows = learn.model, []
     with modes_kept(model), torch.no_grad(), rng_guard():
         model.eval()
-        for inputs in _inputs(learn, dl or _plain(learn, ds_idx)):
+        for inputs in _inputs(learn, learn._loader(ds_idx, dl)):
             if not rows: module = find_layer(model, layer) if layer else _last_maps(model, *inputs)
             with hook_output(module) as hook: model(*inputs)
             rows.append(hook.stored.flatten(2).mean(2).cpu())
@@ -411,7 +405,7 @@ class Peaks:
         layers: str | Sequence,  # one layer or several, as for `find_layer`
         ds_idx: int = 1,  # 1: validation set, 0: training set
     ):
-        model, dl, batches = learn.model, _plain(learn, ds_idx), []
+        model, dl, batches = learn.model, learn._loader(ds_idx), []
         self.ds, self.layers = dl.dataset, listify(layers)
         hooks = Hooks([find_layer(model, layer) for layer in self.layers], _peak)
         with hooks, modes_kept(model), torch.no_grad(), rng_guard():

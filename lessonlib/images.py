@@ -18,23 +18,25 @@ import torch
 from torch import Tensor
 
 from .checkpoint import Part
+from .files import _path, _short
 
 # %% ../nbs/22_images.ipynb #9e600f34
-def _eight_bits(image):
-    "A picture of 16 or 32 bits or of floats, scaled to 8 bits"
+def _eight_bits(image, white: float | None):
+    "A picture of 16 or 32 bits or of floats in 8 bits: a number is as bright in any picture"
     from PIL import Image
     values = np.nan_to_num(np.asarray(image).astype(np.float32))
     most = float(values.max(initial=0))
-    scales = (65535,) if image.mode.startswith('I;16') else (
-        (1, 255, 65535) if image.mode == 'F' else (255, 65535))
-    top = next((scale for scale in scales if most <= scale), most)
-    return Image.fromarray((values.clip(0) * (255 / top) + .5).astype(np.uint8))
+    if white is None: white = 1 if image.mode == 'F' and most < 1.001 else 65535
+    if most > 1.001 * white: raise ValueError(
+        f'it has numbers up to {most:g}, and {white:g} is white. Say what is white in all of your '
+        'pictures, such as ImageBlock(white=4095)')
+    return Image.fromarray((values.clip(0, white) * (255 / white) + .5).astype(np.uint8))
 
-def _plain_colours(image, mode: str):
+def _plain_colours(image, mode: str, white: float | None = None):
     "Eight bits a colour, nothing to see through unless `mode` can hold that, and in `mode`"
     from PIL import Image
     if image.mode == mode and 'transparency' not in image.info: return image
-    if image.mode[0] in 'IF': image = _eight_bits(image)
+    if image.mode[0] in 'IF': image = _eight_bits(image, white)
     if image.mode in ('RGBA', 'LA', 'PA') or 'transparency' in image.info:
         image = image.convert('RGBA')
         if mode != 'RGBA':
@@ -44,6 +46,7 @@ def _plain_colours(image, mode: str):
 # %% ../nbs/22_images.ipynb #7ec40dcd
 _turns = {2: 'FLIP_LEFT_RIGHT', 3: 'ROTATE_180', 4: 'FLIP_TOP_BOTTOM', 5: 'TRANSPOSE',
           6: 'ROTATE_270', 7: 'TRANSVERSE', 8: 'ROTATE_90'}   # EXIF orientation: what undoes it
+_bytes = bytes, bytearray, memoryview
 
 def _orientation(image) -> int:
     "How the camera was held, by its EXIF note; 1 where nothing is said"
@@ -52,36 +55,52 @@ def _orientation(image) -> int:
 
 def _decode(source, smallest: tuple | None):
     "The PIL image, decoded and upright, with no file left open"
-    from PIL import Image, ImageOps
-    if isinstance(source, Image.Image):
-        return ImageOps.exif_transpose(source) if _orientation(source) in _turns else source
-    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-        turn = _orientation(image)
+    from PIL import Image
+    if isinstance(source, Image.Image): return _upright(source)
+    with Image.open(io.BytesIO(source) if isinstance(source, _bytes) else source) as image:
         if smallest and image.format == 'JPEG':
-            height, width = smallest if turn < 5 else smallest[::-1]
+            height, width = smallest if _orientation(image) < 5 else smallest[::-1]
             image.draft(None, (width, height))
-        image.load()
-        return image.transpose(Image.Transpose[_turns[turn]]) if turn in _turns else image
+        return _upright(image)
+
+# %% ../nbs/22_images.ipynb #63add704
+def _upright(image):
+    "The picture turned as its note says, and without the note: nobody shall turn it once more"
+    from PIL import Image
+    name = getattr(image, 'filename', None)
+    if name and getattr(image, 'tile', None): image.filename = ''   # or Pillow maps it into memory,
+    try: image.load()                                               # and shears a turned TIFF
+    finally:
+        if name: image.filename = name
+    turn = _orientation(image)   # a TIFF has turned itself, and dropped its note
+    if turn not in _turns: return image
+    upright = image.transpose(Image.Transpose[_turns[turn]])
+    for note in ('exif', 'Raw profile type exif', 'XML:com.adobe.xmp', 'xmp'):
+        upright.info.pop(note, None)
+    return upright
 
 # %% ../nbs/22_images.ipynb #66edcab5
-def _from_array(array):
+def _from_array(array, white: float | None = None):
     "A PIL image of an array H×W(×C) or a tensor (C×)H×W: bytes, or floats from 0 to 1"
     from PIL import Image
     tensor = isinstance(array, Tensor)
     array = array.detach().cpu().numpy() if tensor else np.asarray(array)
-    if array.ndim == 3 and (tensor or array.shape[-1] not in (1, 3, 4)):
+    if array.ndim == 3 and (tensor or array.shape[-1] not in (1, 2, 3, 4)):
         array = array.transpose(1, 2, 0)
     if array.ndim == 3 and array.shape[-1] == 1: array = array[..., 0]
-    if array.size == 0 or array.ndim not in (2, 3) or array.shape[2:] not in ((), (3,), (4,)):
-        raise ValueError('A picture has the shape H×W or H×W×C, as a tensor C×H×W, with 1, 3 or '
-                         f'4 channels. This one, with its channels last, has {array.shape}')
+    if array.size == 0 or array.ndim not in (2, 3) or array.shape[2:] not in ((), (2,), (3,), (4,)):
+        raise ValueError('A picture has the shape H×W or H×W×C, as a tensor C×H×W, with 1 to 4 '
+                         f'channels. This one, with its channels last, has {array.shape}')
     kind, low, high = array.dtype.kind, array.min(), array.max()
     most = 1 if kind in 'fb' else 65535 if array.dtype == np.uint16 else 255
-    if not 0 <= low <= high <= most:
+    if white is not None and array.dtype not in (np.uint8, bool): most = white
+    spare = .001 * most * (kind == 'f')   # rounding may go a little beyond
+    if not -spare <= low <= high <= most + spare:
         raise ValueError(f'A picture of {array.dtype} has values from 0 to {most}, and this one '
-                         f'from {low:.4g} to {high:.4g}. Scale it, such as array / array.max().')
-    return Image.fromarray((array * (255 / most) + .5).astype(np.uint8) if most != 255 else
-                           np.ascontiguousarray(array.astype(np.uint8)))
+                         f'from {low:.4g} to {high:.4g}. Divide all pictures by one number, that '
+                         'of white, such as array / 4095; or give white=4095.')
+    if most != 255: array = array.clip(0, most) * (255 / most) + .5
+    return Image.fromarray(np.ascontiguousarray(array.astype(np.uint8)))
 
 # %% ../nbs/22_images.ipynb #de852cef
 class UnreadableImage(OSError):
@@ -89,9 +108,10 @@ class UnreadableImage(OSError):
 
 def _why_unreadable(source, error: Exception) -> str:
     "What is wrong with a file that PIL cannot read"
-    head = source[:12] if isinstance(source, bytes) else b''
+    head = bytes(source[:12]) if isinstance(source, _bytes) else b''
     if isinstance(source, (str, os.PathLike)):
         if Path(source).is_dir(): return 'it is a folder'
+        if not Path(source).is_file(): return 'it is no file, but a pipe or a device'
         if Path(source).stat().st_size == 0: return 'the file is empty (0 bytes)'
         with open(source, 'rb') as file: head = file.read(12)
     if 'truncated' in str(error).lower(): return f'it is cut short: {error}'
@@ -104,6 +124,8 @@ def open_image(
     source,  # path, bytes, open file, PIL image, array H×W(×C) or tensor C×H×W
     mode: str = 'RGB',  # kind of PIL image to make: RGB, L (grey) or RGBA
     smallest: tuple = None,  # (height, width): a JPEG may be decoded smaller, but not below this
+    white: float = None,  # the number that is white, in pictures of more than 8 bits; None: 65535,
+                          # or 1 in floats
 ):  # a PIL image, decoded, upright, eight bits a colour
     """A picture of any kind; what is transparent becomes white, 16 bits are scaled to 8
 
@@ -113,16 +135,22 @@ def open_image(
         source: path, bytes, open file, PIL image, array H×W(×C) or tensor C×H×W
         mode: kind of PIL image to make: RGB, L (grey) or RGBA
         smallest: (height, width): a JPEG may be decoded smaller, but not below this
+        white: the number that is white, in pictures of more than 8 bits; None: 65535,
     """
     from PIL import Image
     is_path = isinstance(source, (str, os.PathLike))
-    if isinstance(source, (Tensor, np.ndarray)): return _plain_colours(_from_array(source), mode)
-    if not is_path and not isinstance(source, (bytes, Image.Image)) and not hasattr(source, 'read'):
+    if isinstance(source, (Tensor, np.ndarray)):
+        return _plain_colours(_from_array(source, white), mode)
+    if not is_path and not isinstance(source, (*_bytes, Image.Image)) \
+            and not hasattr(source, 'read'):
         raise TypeError('A picture comes from a path, bytes, an array, a tensor or a PIL image, '
-                        f'not from {type(source).__name__} {source!r}')
+                        f'not from {type(source).__name__}: {_short(source)}')
+    if is_path: source = _path(source)
     if is_path and not os.path.exists(source):
         raise FileNotFoundError(f'There is no file {source}. Are folder, name and suffix right?')
-    try: return _plain_colours(_decode(source, smallest), mode)
+    try:
+        if is_path and not os.path.isfile(source): raise OSError(source)   # a pipe lets us wait
+        return _plain_colours(_decode(source, smallest), mode, white)
     except Exception as error:
         name = source if is_path else f'What came as {type(source).__name__}'
         raise UnreadableImage(f'{name} cannot be read: {_why_unreadable(source, error)}. '
@@ -358,7 +386,7 @@ class Resize(Transform):
         scale = torch.tensor([inner[2] / (box[2] - box[0]), inner[3] / (box[3] - box[1])])
         shift = torch.tensor(inner[:2]) - torch.tensor(box[:2]) * scale
         if _kind(places) == 'KeyPoints':
-            moved = places.as_subclass(Tensor) * scale + shift
+            moved = (places.as_subclass(Tensor) + .5) * scale + shift - .5   # they count pixels
             return tv_tensors.KeyPoints(moved, canvas_size=self.size)
         corners = V.convert_bounding_box_format(places, new_format='XYXY').as_subclass(Tensor)
         moved = tv_tensors.BoundingBoxes(corners * scale.repeat(2) + shift.repeat(2),

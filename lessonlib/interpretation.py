@@ -17,7 +17,7 @@ from fastcore.basics import patch
 from torch import nn, Tensor
 from torch.nn import functional as F
 
-from .batches import _n_items
+from .batches import _n_items, in_order
 from .core import rng_guard, show_image
 
 # %% ../nbs/25_interpretation.ipynb #a6bc79e7
@@ -41,7 +41,15 @@ def item_losses(
         if each is None:
             each = torch.stack([torch.as_tensor(loss_func(*(_row(x, i) for x in (preds, *targs))))
                                 for i in range(_n_items(preds))]).flatten()
-    return each.float()
+    each, counts = each.float(), _which_count(targs, getattr(loss_func, 'ignore_index', -100))
+    return each if counts is None else each.where(counts, torch.zeros(()))
+
+def _which_count(targs: tuple, ignore: int | None) -> Tensor | None:
+    "Of class numbers: for which items some count; None if there is nothing to leave out"
+    targ = targs[0] if len(targs) == 1 else None
+    if ignore is None or not isinstance(targ, Tensor) or targ.dtype != torch.int64: return None
+    counts = (targ != ignore).reshape(len(targ), -1).any(1)
+    return None if counts.all() else counts
 
 def _row(values, i: int):
     "Item i as a batch of one"
@@ -111,14 +119,14 @@ class Interpretation:
             dl: or a loader
             act: makes predictions of outputs; None: as data or loss say
         """
-        if dl is None: dl = _plain_loader(learn.dls, ds_idx)
+        dl = _plain_loader(learn.dls, ds_idx) if dl is None else in_order(dl)
         with rng_guard(): outputs, targs = learn.get_preds(ds_idx, dl=dl, act=lambda x: x)
         if targs is None:
             raise ValueError('This loader gives no targets: there is nothing to compare the '
                              'predictions with. For a loader of new items, ask for their labels.')
         losses, act = item_losses(learn.loss_func, outputs, targs), act or _activation(learn)
-        ds = getattr(learn.dls[ds_idx] if dl is None else dl, 'dataset', None)
-        return cls(ds, act(outputs) if act else outputs, targs, losses, learn.dls.vocab,
+        preds = act(outputs) if act else outputs
+        return cls(getattr(dl, 'dataset', None), preds, targs, losses, learn.dls.vocab,
                    certain=act is not None, ignore=getattr(learn.loss_func, 'ignore_index', -100))
 
     def __len__(self) -> int: return len(self.losses)
@@ -128,20 +136,24 @@ class Interpretation:
     def top_losses(self,
         k: int | None = None,  # how many; None, or more than there are: all
         largest: bool = True,  # False: the smallest losses
-    ) -> tuple:  # losses, and positions in the data set
+        items: bool = False,  # give the items, too, as the data set has them
+    ) -> tuple:  # losses, and positions in the data set; and items
         """The items that cost most, highest loss first
 
         Args:
             k: how many; None, or more than there are: all
             largest: False: the smallest losses
+            items: give the items, too, as the data set has them
 
         Returns:
-            losses, and positions in the data set
+            losses, and positions in the data set; and items
         """
         if k is not None and k < 1:
             raise ValueError(f'k is how many items to give, 1 or more, not {k}')
         order = self.losses.argsort(descending=largest, stable=True)[:k]
-        return self.losses[order], order
+        if not items: return self.losses[order], order
+        known = getattr(self.ds, 'items', None) or self.ds
+        return self.losses[order], order, [known[i] for i in order.tolist()]
 
     def describe(self, i: int,  # position in the data set
     ) -> str:
@@ -155,14 +167,12 @@ class Interpretation:
 
 # %% ../nbs/25_interpretation.ipynb #3858057e
 def _plain_loader(dls, ds_idx: int):
-    "A loader of training items as validation sees them; None: the loader there is will do"
+    "That loader, with each item once, in order, as validation sees it"
     if ds_idx >= len(dls) or dls[ds_idx] is None:
         raise ValueError(f'There is no loader {ds_idx} to read mistakes from: the data has no '
                          'validation set. Give one to `DataLoaders`, or read the training set '
                          'with ds_idx=0.')
-    ds = getattr(dls[ds_idx], 'dataset', None)
-    if getattr(ds, 'train', False) is True and hasattr(dls, 'test_dl'):
-        return dls.test_dl(ds.items, with_labels=True)
+    return in_order(dls[ds_idx])
 
 def _activation(learn) -> Callable | None:
     "What makes predictions of outputs, if somebody knows"
@@ -236,8 +246,9 @@ class ClassificationInterpretation(Interpretation):
             i: position in the data set
         """
         if self.actual.ndim > 1: return f'loss {self.losses[i]:.2f}'   # a class for every pixel
-        guess, p = int(self.predicted[i]), self.preds[i].flatten()
-        words = f'{self.vocab[guess]} /\n{self.vocab[int(self.actual[i])]}\n{self.losses[i]:.2f}'
+        guess, p, actual = int(self.predicted[i]), self.preds[i].flatten(), int(self.actual[i])
+        name = '(no label)' if actual == self.ignore else self.vocab[actual]
+        words = f'{self.vocab[guess]} /\n{name}\n{self.losses[i]:.2f}'
         if not self.certain: return words
         return f'{words} / {p[guess] if len(p) > 1 else p[0] if guess else 1 - p[0]:.2f}'
 
@@ -263,7 +274,7 @@ def plot_confusion_matrix(self: ClassificationInterpretation,
     dpi: int | None = None,  # pixels an inch; None: as matplotlib is set
     title: str = 'Confusion matrix',  # above it
     norm_dec: int = 2,  # decimals of a share
-    plot_txt: bool = True,  # write the numbers into the cells
+    plot_txt: bool | None = None,  # write numbers into the cells; None: where they can be read
     ax=None,  # axes to draw on; None: new ones
 ):  # the axes
     """Draws the confusion matrix: what is right in blue, mistakes in orange
@@ -274,7 +285,7 @@ def plot_confusion_matrix(self: ClassificationInterpretation,
         dpi: pixels an inch; None: as matplotlib is set
         title: above it
         norm_dec: decimals of a share
-        plot_txt: write the numbers into the cells
+        plot_txt: write numbers into the cells; None: where they can be read
         ax: axes to draw on; None: new ones
     """
     import matplotlib.pyplot as plt
@@ -287,6 +298,7 @@ def plot_confusion_matrix(self: ClassificationInterpretation,
     for cells, colours in ((diagonal, 'Blues'), (~diagonal, 'Oranges')):
         shown = np.ma.array(values, mask=~cells | (counts == 0))
         ax.imshow(shown, cmap=colours, vmin=0, vmax=1.5 * shown.max() if shown.count() else 1)
+    if plot_txt is None: plot_txt = len(counts) <= _readable
     if plot_txt: _write_cells(ax, counts, values, norm_dec if normalize else None)
     _name_classes(ax, self.vocab)
     ax.set(title=title + ', shares of each row' * normalize, xlabel='predicted', ylabel='actual')
@@ -301,17 +313,22 @@ def _write_cells(ax, counts, values, decimals: int | None) -> None:
         if many: text = text.removeprefix('0')
         ax.text(j, i, text, ha='center', va='center', fontsize=6.5 if many else 9)
 
+_readable = 100   # classes; a matrix of more has no room for names and numbers
+
 def _side(vocab) -> float:
-    "Inches for a square figure with room for the cells and the longest name"
+    "Inches for a square figure with room for the cells and the longest name, if they can be read"
+    if len(vocab) > _readable: return 8.
     longest = max(len(str(name)) for name in vocab)
     return max(3.5, .8 + min(.075 * longest, 3) + len(vocab) * (.5 if len(vocab) <= 12 else .22))
 
 def _name_classes(ax, vocab) -> None:
     "Names along both axes, and thin lines between the cells"
     n, size = len(vocab), 9 if len(vocab) <= 20 else 7
+    if n > _readable: return   # the numbers of the classes will do
     turn = 90 if sum(len(str(name)) for name in vocab) > 24 else 0
-    ax.set_xticks(range(n), [str(name) for name in vocab], rotation=turn, fontsize=size)
-    ax.set_yticks(range(n), [str(name) for name in vocab], fontsize=size)
+    names, look = [str(name) for name in vocab], dict(fontsize=size, parse_math=False)
+    ax.set_xticks(range(n), names, rotation=turn, **look)
+    ax.set_yticks(range(n), names, **look)
     for axis in (ax.xaxis, ax.yaxis): axis.set_ticks([i - .5 for i in range(1, n)], minor=True)
     ax.grid(which='minor', color='0.9', lw=.5)
     ax.tick_params(which='minor', length=0)
@@ -351,9 +368,9 @@ def show(self: Interpretation,
     except OSError:
         items = getattr(self.ds, 'items', None)
         name = f'item {i}' if items is None else Path(str(items[i])).name
-        ax.text(.5, .5, f'{name}\nis no longer there', ha='center', va='center')
+        ax.text(.5, .5, f'{name}\nis no longer there', ha='center', va='center', parse_math=False)
     ax.set(xticks=[], yticks=[])
-    ax.set_title(self.describe(i), fontsize=8)
+    ax.set_title(self.describe(i), fontsize=8, parse_math=False)
     return ax
 
 def _draw_item(ds, i: int, ax) -> None:
@@ -373,6 +390,7 @@ def plot_top_losses(self: Interpretation,
     largest: bool = True,  # False: those with the smallest loss
     figsize: tuple | None = None,  # inches; None: fits k
     columns: int | None = None,  # pictures in a row; None: about as many as rows
+    nrows: int | None = None,  # rows of pictures; None: as many as are needed
 ):  # the figure; a table for what is read
     """Shows the items that cost most, each with prediction / actual / loss / probability
 
@@ -381,13 +399,14 @@ def plot_top_losses(self: Interpretation,
         largest: False: those with the smallest loss
         figsize: inches; None: fits k
         columns: pictures in a row; None: about as many as rows
+        nrows: rows of pictures; None: as many as are needed
     """
     import matplotlib.pyplot as plt
     order = self.top_losses(k, largest)[1].tolist()
     if getattr(self.ds, 'in_table', False):
         told = [' '.join(self.describe(i).split()) for i in order]
         return self.ds.as_table(order, {self.legend: told})
-    columns = columns or math.ceil(math.sqrt(len(order)))
+    columns = columns or math.ceil(len(order) / nrows if nrows else math.sqrt(len(order)))
     rows = math.ceil(len(order) / columns)
     figure, axes = plt.subplots(rows, columns, figsize=figsize or (2 * columns, 2.6 * rows),
                                 squeeze=False, layout='constrained')
@@ -396,5 +415,5 @@ def plot_top_losses(self: Interpretation,
         for i, ax in zip(order, axes.flat): self.show(i, ax)
     many = f'{len(order)} items' if len(order) > 1 else 'item'
     which = 'highest' if largest else 'lowest'
-    figure.suptitle(f'The {many} with the {which} loss:\n{self.legend}')
+    figure.suptitle(f'The {many} with the {which} loss:\n{self.legend}', parse_math=False)
     return figure

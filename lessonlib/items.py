@@ -8,7 +8,7 @@ __all__ = ['image_suffixes', 'get_image_files', 'parent_label', 'RegexLabeller',
            'GroupSplitter', 'check_split']
 
 # %% ../nbs/21_items.ipynb #3a861cf6
-import os, re
+import mimetypes, os, re, unicodedata, warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,10 +18,11 @@ import numpy as np
 import torch
 from fastcore.basics import listify
 
-from .files import did_you_mean
+from .files import _path, _short, did_you_mean
 
 # %% ../nbs/21_items.ipynb #c6e9173b
-image_suffixes = tuple('.jpg .jpeg .png .webp .bmp .gif .tif .tiff .ppm .pgm .jfif'.split())
+image_suffixes = tuple('''.jpg .jpeg .jpe .jfif .png .apng .webp .avif .bmp .dib .gif .tif .tiff
+                          .ppm .pgm .pbm .pnm .jp2 .j2k .jpf .tga'''.split())
 
 def get_image_files(
     path: str | Path,  # the folder
@@ -42,24 +43,47 @@ def get_image_files(
     """
     if isinstance(path, (list, tuple)):
         raise TypeError('get_image_files takes one folder. A list of files needs no get_items.')
-    path = Path(path)
+    path = _path(path)
     if not path.is_dir(): raise _no_folder(path)
     files = _files_below(path, recurse, listify(folders))
     pictures = [file for file in files if file.suffix.lower() in image_suffixes]
+    _tell_left_out(path, files)
     if not pictures: raise _no_pictures(path, recurse, listify(folders), files)
     return sorted(pictures)
+
+# %% ../nbs/21_items.ipynb #75513cb5
+def _tell_left_out(path: Path, files: list) -> None:
+    "A warning that counts the pictures of other kinds"
+    others = Counter(file.suffix.lower() for file in files if _other_picture(file))
+    found = ', '.join(f'{n} × {suffix}' for suffix, n in others.most_common())
+    if found: warnings.warn(f'Left out, in {path}: {found}. Pictures in these formats cannot be '
+                            'opened here; save them as .jpg or .png', stacklevel=3)
+
+def _other_picture(file: Path) -> bool:
+    "Whether it is a picture by its suffix, of a kind that we do not open"
+    suffix = file.suffix.lower()
+    if suffix in image_suffixes: return False
+    kind = mimetypes.guess_type(file.name)[0] or ''
+    return kind.startswith('image/') or suffix in _raw_suffixes
+
+_raw_suffixes = '.heic .heif .jxl .dng .cr2 .cr3 .nef .arw .raf .orf .psd'.split()
 
 # %% ../nbs/21_items.ipynb #70f27834
 def _files_below(path: Path, recurse: bool, folders: list) -> list:
     "Paths of all files that are not hidden, nor in a hidden folder"
-    files = []
-    for where, inside, names in os.walk(path, followlinks=True):
-        skip = folders and Path(where) == path   # where only some folders count, and no files
-        inside[:] = [name for name in inside if recurse and not name.startswith('.')
-                     and (not skip or name in folders)]
-        files += [Path(where)/name for name in names if not skip and not name.startswith('.')]
+    files, seen, links = [], set(), [path]   # links wait: a folder has its own name first
+    while links:
+        for where, inside, names in os.walk(links.pop(0)):
+            place, skip = os.path.realpath(where), folders and Path(where) == path
+            if place in seen: inside[:], names = [], []   # a link to where we have been
+            seen.add(place)
+            inside[:] = [name for name in inside if recurse and not name.startswith('.')
+                         and (not skip or name in folders)]
+            links += [f for f in map(Path(where).joinpath, sorted(inside)) if f.is_symlink()]
+            files += [Path(where)/name for name in names if not skip and not name.startswith('.')]
     return files
 
+# %% ../nbs/21_items.ipynb #7481eb0c
 def _no_folder(path: Path) -> OSError:
     if path.exists(): return NotADirectoryError(f'{path} is a file; give the folder it is in')
     if not path.parent.is_dir():
@@ -123,6 +147,29 @@ class using_attr:
     def __call__(self, item): return self.f(getattr(item, self.attr))
 
 # %% ../nbs/21_items.ipynb #8f2936d8
+def _missing(value) -> bool:
+    "Whether it is None, nan, NaT or pandas' NA, which stand for what nobody knows"
+    try: return value is None or bool(value != value)
+    except (TypeError, ValueError): return type(value).__name__ == 'NAType'   # or an array: no
+
+def _listed(value) -> list:
+    "What somebody wrote, as a list: one name, or any collection of them"
+    if value is None: return []
+    if isinstance(value, (str, bytes)) or not hasattr(value, '__iter__'): return [value]
+    return value.tolist() if hasattr(value, 'tolist') else list(value)
+
+def _warn_alike(labels: Sequence) -> None:
+    "A warning that names labels which people cannot tell apart"
+    seen = {}
+    for label in labels:
+        if not isinstance(label, str): continue
+        plain = ' '.join(unicodedata.normalize('NFKC', label).split())
+        other = seen.setdefault(plain, label)
+        if other != label: warnings.warn(
+            f'The labels {other!r} and {label!r} look alike ({ascii(other)}, {ascii(label)}) and '
+            'are two classes. For one: unicodedata.normalize("NFC", label).strip()', stacklevel=3)
+
+# %% ../nbs/21_items.ipynb #7419f537
 class Row(dict):
     "A row of a table: `row['name']`, or `row.name`"
     def __getattr__(self, name):
@@ -145,6 +192,27 @@ def as_rows(items,  # a pandas DataFrame, or anything that can be a list
     return [Row(zip(columns, values)) for values in items.itertuples(index=False, name=None)]
 
 # %% ../nbs/21_items.ipynb #600ca411
+def _read_csv(file, sep: str = None, encoding: str = None, decimal: str = '.',
+              thousands: str = None, **how):
+    "A table out of a file, also out of one that a spreadsheet of another country wrote"
+    import pandas as pd
+    file, sep = _path(file), sep or how.pop('delimiter', None)
+    if not file.is_file():
+        there = ', '.join(sorted(p.name for p in file.parent.glob('*.csv'))) or 'none'
+        raise FileNotFoundError(f'There is no file {file}. Tables in that folder: {there}')
+    try: table = pd.read_csv(file, sep=sep or ',', encoding=encoding or 'utf-8-sig',
+                             decimal=decimal, thousands=thousands, **how)
+    except UnicodeDecodeError as error: raise ValueError(
+        f'{file} is not written in {encoding or "UTF-8"} ({error}). Tables out of a spreadsheet '
+        "are often in another encoding: try encoding='cp1252'") from None
+    head = str(table.columns[0])
+    mark = next((mark for mark in ';\t|' if mark in head), None)
+    if sep is None and len(table.columns) == 1 and mark: raise ValueError(
+        f'{file} has one column, {head[:60]!r}: its columns are separated by another mark than a '
+        f'comma. Give sep={mark!r}')
+    return table
+
+# %% ../nbs/21_items.ipynb #63b75c2c
 @dataclass
 class ColReader:
     """The value in a column of a row; of several columns, a list
@@ -161,26 +229,28 @@ class ColReader:
     label_delim: str = None  # what separates several labels in one cell
 
     def __call__(self, row):
-        if isinstance(self.cols, (list, tuple)): return [self._read(row, col) for col in self.cols]
-        return self._read(row, self.cols)
+        if isinstance(self.cols, str) or not hasattr(self.cols, '__iter__'):
+            return self._read(row, self.cols)
+        return [self._read(row, col) for col in _listed(self.cols)]
 
     def _read(self, row, col):
         if hasattr(row, '_asdict'): row = row._asdict()
         if not hasattr(row, 'keys'): raise TypeError(f'ColReader({col!r}) reads rows of a table, '
-                                                     f'not {type(row).__name__} {row}')
+                                                     f'not {type(row).__name__}: {_short(row)}')
         names = list(row.keys())
         by_number = isinstance(col, int) and col not in names and -len(names) <= col < len(names)
         if by_number: col = names[col]
         if col not in names: raise KeyError(_no_column(col, names))
-        value, missing = row[col], row[col] is None or row[col] != row[col]
+        value, missing = row[col], _missing(row[col])
         if self.label_delim is not None:
             parts = [] if missing else str(value).split(self.label_delim)
             return [part.strip() for part in parts if part.strip()]
         if missing: raise ValueError(
             f'Column {col!r} is empty (nan) in the row {dict(row)}. Fill such cells, or drop the '
             f'rows: df.dropna(subset=[{col!r}])')
-        before = f'{self.pref}{os.sep}' if isinstance(self.pref, os.PathLike) else self.pref
-        return f'{before}{value}{self.suff}' if before or self.suff else value
+        if isinstance(self.pref, os.PathLike):   # a whole path stays as it is
+            return os.path.join(self.pref, f'{value}{self.suff}')
+        return f'{self.pref}{value}{self.suff}' if self.pref or self.suff else value
 
 # %% ../nbs/21_items.ipynb #2294c814
 def _own_seed(seed: int | None) -> int:
@@ -222,12 +292,20 @@ class IndexSplitter:
     """The items at these positions to validate with, all others to train on
 
     Args:
-        valid_idx: positions from 0
+        valid_idx: positions from 0; or True or False for each item
     """
-    valid_idx: Sequence  # positions from 0
+    valid_idx: Sequence  # positions from 0; or True or False for each item
 
     def __call__(self, items) -> tuple:
-        valid = [int(i) for i in self.valid_idx]
+        valid = np.asarray(_listed(self.valid_idx))
+        if valid.dtype == bool:
+            if len(valid) != len(items): raise ValueError(
+                f'valid_idx has {len(valid)} times True or False, and there are {len(items)} items')
+            valid = np.flatnonzero(valid)
+        if len(valid) and valid.dtype.kind not in 'iu': raise ValueError(
+            'valid_idx has positions, whole numbers from 0, or a True or False for each item; not '
+            f'{valid.tolist()[0]!r}')
+        valid = valid.astype(int).tolist()
         return sorted({*range(len(items))} - {*valid}), valid
 
 @dataclass
@@ -262,6 +340,11 @@ class GrandparentSplitter:
         folders = [Path(item).parent.parent.name for item in items]
         sides = tuple([i for i, name in enumerate(folders) if name in listify(names)]
                       for names in (self.train_name, self.valid_name))
+        left = Counter(name for name in folders
+                       if name not in {*listify(self.train_name), *listify(self.valid_name)})
+        if all(sides) and left: warnings.warn(
+            f'{left.total()} of {len(folders)} files are on neither side: two levels above them '
+            f'are the folders {dict(left.most_common(5))}', stacklevel=2)
         if all(sides): return sides
         raise ValueError(f'GrandparentSplitter looks for {self.train_name}/label/file and '
                          f'{self.valid_name}/label/file. Two levels above the files it found these '

@@ -99,11 +99,11 @@ class OnPicture(Transform):
                      for x in sample)
     def _place(self, points, size):
         points, (height, width) = points.as_subclass(Tensor), size
-        for x, y in points[(scale_points(points, size).abs() > 3).any(1)].tolist()[:1]:
+        for x, y in (points + .5)[(scale_points(points + .5, size).abs() > 3).any(1)].tolist()[:1]:
             raise ValueError(f'The point ({x:g}, {y:g}) is far outside of its picture, {width} '
                              f'wide and {height} high. Points are (x, y) in pixels; a missing one '
                              'is (nan, nan)')
-        corners = torch.tensor([[0., 0], [width, 0], [0, height]])
+        corners = torch.tensor([[0., 0], [width, 0], [0, height]]) - .5
         return _lying(torch.cat([points, corners]), size)
 
 def _lying(points: Tensor, size: tuple):
@@ -125,15 +125,17 @@ class ScalePoints(Transform):
     Args:
         swap: pairs of positions that change places in a mirror
         keep_outside: False: a point that has left the picture is missing
+        counted: people count pixels, see `PointBlock`
     """
     swap: Sequence = ()  # pairs of positions that change places in a mirror
     keep_outside: bool = True  # False: a point that has left the picture is missing
+    counted: bool = False  # people count pixels, see `PointBlock`
     order = 80
 
     def __call__(self, sample, train):
         return tuple(self._scale(x) if _kind(x) == 'KeyPoints' else x for x in sample)
     def _scale(self, points):
-        scaled = scale_points(points.as_subclass(Tensor), points.canvas_size)
+        scaled = scale_points(points.as_subclass(Tensor) + .5, points.canvas_size)
         scaled, (first, right, low) = scaled[:, :-3], scaled[:, -3:].unbind(1)
         mirrored = torch.linalg.det(torch.stack([right - first, low - first], 1)) < 0
         places = list(range(scaled.shape[1]))
@@ -144,7 +146,7 @@ class ScalePoints(Transform):
     def undo(self, sample):
         "Back to pixels of the pictures in the batch, for showing"
         size = _size_of(sample)
-        return tuple(_lying(to_pixels(x.as_subclass(Tensor), size), size)
+        return tuple(to_pixels(x.as_subclass(Tensor), size) - .5 * self.counted
                      if _kind(x) == 'KeyPoints' else x for x in sample)
 
 # %% ../nbs/35_keypoints.ipynb #df61ebfc
@@ -156,16 +158,19 @@ class PointBlock(Block):
         n_points: how many an item has; None: as many as the first one
         swap: pairs of positions that change places in a mirror: [(0, 1)] for two eyes
         keep_outside: False: a point that has left the picture costs nothing
+        counted: True: numbers count pixels from 0, as np.argwhere does, and stand for
     """
     n_points: int = None  # how many an item has; None: as many as the first one
     swap: Sequence = ()  # pairs of positions that change places in a mirror: [(0, 1)] for two eyes
     keep_outside: bool = True  # False: a point that has left the picture costs nothing
+    counted: bool = False  # True: numbers count pixels from 0, as np.argwhere does, and stand for
+                           # their middles; False: measured, the first pixel goes from 0 to 1
     in_title, loss_func = False, PointLoss()
 
     def __post_init__(self):
         self.c = self.n_points and 2 * self.n_points
         self.item_tfms = (OnPicture(),)
-        self.batch_tfms = (ScalePoints(self.swap, self.keep_outside),)
+        self.batch_tfms = (ScalePoints(self.swap, self.keep_outside, self.counted),)
     def setup(self, values):
         "Learns how many points an item has, if that is not given"
         if self.n_points is None: self.n_points = len(_read_points(values[0]))
@@ -180,7 +185,7 @@ class PointBlock(Block):
                                                        'point that cannot be seen is (nan, nan)')
     def open(self, value):
         "Points that wait for their picture"
-        return _lying(_read_points(value), (1, 1))
+        return _lying(_read_points(value) - .5 * (not self.counted), (1, 1))   # KeyPoints count
     def collate(self, tensors):
         "Points of pictures of one size, stacked"
         stacked = torch.stack([points.as_subclass(Tensor) for points in tensors])
@@ -190,7 +195,8 @@ class PointBlock(Block):
         return _lying(tensor.unflatten(1, (-1, 2)), (2, 2))
     def decode(self, tensor):
         "A row of x and y for each point"
-        return tensor.as_subclass(Tensor).reshape(-1, 2)[:self.n_points]
+        still = _kind(tensor) == 'KeyPoints' and not self.counted   # on the way to the model
+        return tensor.as_subclass(Tensor).reshape(-1, 2)[:self.n_points] + .5 * still
     def answer(self, decided, item, dls):
         "In pixels of the picture that was given, whatever was cut off or scaled since"
         dl, known = dls.test_dl([item], bs=1), [[0., 0], [16, 0], [0, 16]]
@@ -203,7 +209,8 @@ class PointBlock(Block):
         "Draws a dot for each point, each in its own colour"
         if ax is None: return ax
         ax.autoscale(False)
-        ax.scatter(*(value - .5).T, c=range(len(value)), cmap='Set1', vmin=0, vmax=8,
+        value = value - .5 * (not self.counted)   # matplotlib counts
+        ax.scatter(*value.T, c=range(len(value)), cmap='Set1', vmin=0, vmax=8,
                    edgecolors='white', s=24)
         return ax
 

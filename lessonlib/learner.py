@@ -8,7 +8,7 @@ __all__ = ['event_names', 'norm_types', 'default_callbacks', 'CancelStepExceptio
            'Announcer', 'adamw', 'one_group', 'layer_rates', 'LayerGroups', 'Learner', 'Recorder']
 
 # %% ../nbs/11_learner.ipynb #208b2755
-import re, time
+import copy, re, time
 from collections.abc import Callable
 from contextlib import contextmanager, nullcontext
 from importlib import import_module
@@ -18,7 +18,7 @@ import torch
 from fastcore.basics import listify, patch
 from torch import nn
 
-from .batches import _weight, as_metric, DataLoaders, SmoothMean, WeightedMean
+from .batches import _loss_weight, as_metric, DataLoaders, SmoothMean, WeightedMean
 from .core import keep_memory, to_device
 from .files import did_you_mean
 
@@ -56,10 +56,25 @@ class Callback:
         return re.sub('(?<=[a-z0-9])(?=[A-Z])', '_', name).lower()
 
     def __repr__(self) -> str: return type(self).__name__
+    def twin(self) -> 'Callback':
+        "A copy with notes of its own: each prediction has one, so that none meets others"
+        return _own_copy(self)
     def state_dict(self) -> dict:
         "What has to be known to go on after a break: numbers, texts, lists and dicts of them"
         return {}
     def load_state_dict(self, state: dict) -> None: "Take up what `state_dict` gave"
+
+# %% ../nbs/11_learner.ipynb #5044c614
+def _own_copy(thing):
+    "A copy, with lists, dicts and sets of its own"
+    twin = copy.copy(thing)
+    vars(twin).update({name: _own_lists(value) for name, value in vars(thing).items()})
+    return twin
+
+def _own_lists(value):
+    "The same lists, dicts and sets within one another, of the same things, but not the same ones"
+    if type(value) is dict: return {key: _own_lists(item) for key, item in value.items()}
+    return type(value)(map(_own_lists, value)) if type(value) in (list, set) else value
 
 # %% ../nbs/11_learner.ipynb #441df524
 class Announcer:
@@ -337,6 +352,7 @@ class Learner(Announcer, LayerGroups):
         self.model_dir, self.n_fits = model_dir, 0
         self.training, self.epoch, self.n_epoch, self.batches_done = False, 0, 1, 0
         self.metrics, self.cbs = listify(metrics), []
+        for metric in self.metrics: as_metric(metric)   # what cannot be one says so now
         self.add_cbs([*_all_default_callbacks(), *listify(cbs)])
 
     def fit(self,
@@ -416,6 +432,14 @@ class Learner(Announcer, LayerGroups):
         self._with_events('step', self.opt.step, CancelStepException)
         self.opt.zero_grad()
 
+    def suited(self, dl):  # a loader, of these data or of others
+        """That loader, as this learner wants its batches; learners that scale pictures do so here
+
+        Args:
+            dl: a loader, of these data or of others
+        """
+        return dl
+
     @property
     def pct_train(self) -> float:
         "How much of the fit is done, from 0 to 1; schedules are functions of this"
@@ -491,12 +515,12 @@ class Recorder(Callback):
         loss = learn.loss_value
         if loss is None: return  # the batch was cancelled, or has no targets
         if learn.training:
-            self.train_loss.add(loss, _weight(learn))
+            self.train_loss.add(loss, _loss_weight(learn))
             group = learn.opt.param_groups[-1]
             momentum = group['betas'][0] if 'betas' in group else group.get('momentum')
             self.batches.append((loss, self.smooth.add(loss), group['lr'], momentum))
         else:
-            self.valid_loss.add(loss, _weight(learn))
+            self.valid_loss.add(loss, _loss_weight(learn))
             for metric in self.valid_metrics: metric.accumulate(learn)
 
     def after_validate(self):

@@ -32,7 +32,8 @@ def minimum(
         lrs, losses: learning rates, rising, and the smoothed loss at each
         num_it: steps that were planned; makes no difference
     """
-    return float(lrs[_values(losses).argmin()]) / 10
+    lrs, losses = _finite(lrs, losses)
+    return float(lrs[losses.argmin()]) / 10
 
 def steep(
     lrs: Sequence, losses: Sequence,  # learning rates, rising, and the smoothed loss at each
@@ -44,12 +45,19 @@ def steep(
         lrs, losses: learning rates, rising, and the smoothed loss at each
         num_it: steps that were planned; makes no difference
     """
-    falls = _values(losses).diff() / _values(lrs).log().diff()
-    return float(lrs[falls.argmin()])
+    lrs, losses = _finite(lrs, losses)
+    return float(lrs[(losses.diff() / lrs.log().diff()).argmin()])
 
 def _values(numbers) -> Tensor:
     "As a tensor of double precision"
     return torch.as_tensor(numbers, dtype=torch.float64)
+
+def _finite(lrs, losses) -> tuple:
+    "Rates and losses as tensors, as far as the losses are finite; ValueError if none is"
+    lrs, losses = _values(lrs), _values(losses)
+    there = losses.isfinite()
+    if there.any(): return lrs[there], losses[there]
+    raise ValueError(f'Of {len(losses)} losses none is finite: there is no rate to read')
 
 # %% ../nbs/29_lr_finder.ipynb #e827906b
 def valley(
@@ -62,7 +70,7 @@ def valley(
         lrs, losses: learning rates, rising, and the smoothed loss at each
         num_it: steps that were planned; makes no difference
     """
-    losses = _values(losses).tolist()
+    lrs, losses = (numbers.tolist() for numbers in _finite(lrs, losses))
     falls = []   # for each step, the length of the longest decreasing subsequence that ends there
     for i, loss in enumerate(losses):
         falls.append(1 + max((falls[j] for j in range(i) if losses[j] > loss), default=0))
@@ -86,7 +94,8 @@ def slide(
         width: steps between the two ends of the window
         difference: slopes closer than this are equal
     """
-    slopes = torch.gradient(_values(losses))[0].tolist()
+    lrs, losses = _finite(lrs, losses)
+    slopes = torch.gradient(losses)[0].tolist()
     result = left = max(len(slopes) - 1 - width, 0)
     while left >= 0 and abs(slopes[min(left + width, len(slopes) - 1)] - slopes[left]) > difference:
         result, left = left, left - 1

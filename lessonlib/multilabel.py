@@ -19,9 +19,10 @@ from torch import nn, Tensor
 
 from .batches import _same_shape, AccumMetric
 from .data_block import BlockDataset, CategoryBlock
-from .files import did_you_mean
+from .files import _short, did_you_mean
 from .images import _one_of
 from .interpretation import Interpretation
+from .items import _missing, _warn_alike
 
 # %% ../nbs/34_multilabel.ipynb #fd6e6c9e
 @dataclass
@@ -45,13 +46,14 @@ class MultiCategoryBlock(CategoryBlock):
                                         'function right?')
         self.vocab = sorted(labels) if self.sort else list(labels)
         self.__post_init__()
+        _warn_alike(self.vocab)
     def check(self, value):
         "Raises ValueError for labels that are missing, not in a list, or not in the vocab"
-        if value is None or isinstance(value, float) and value != value:
+        if _missing(value):
             raise ValueError(f'the labels are missing ({value}); for none, give an empty list')
         if isinstance(value, str) or not hasattr(value, '__iter__'):
-            raise ValueError(f'expected a list of labels, and got {value!r}. If it is a text that '
-                             "holds several, split it: ColReader(..., label_delim=' ')")
+            raise ValueError(f'expected a list of labels, and got {_short(value)}. If it is a text '
+                             "that holds several, split it: ColReader(..., label_delim=' ')")
         if self.encoded: return self._check_row(list(value))
         for label in value: super().check(label)
     def _check_row(self, row: list):

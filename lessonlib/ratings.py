@@ -19,7 +19,8 @@ from torch import Tensor
 from .batches import DataLoaders, TensorDataLoader
 from .checkpoint import _recipe, Part
 from .files import did_you_mean, new_folder
-from .items import check_split, IndexSplitter, NoSplitter, RandomSplitter
+from .items import (_read_csv, _warn_alike, check_split, IndexSplitter, NoSplitter,
+                    RandomSplitter)
 from .practice import item_rng, practice_set
 from .sgd import mse
 
@@ -213,6 +214,17 @@ def _kind(value) -> str:
     if isinstance(value, (bool, np.bool_)): return 'truth'
     return 'number' if isinstance(value, (int, float, np.number)) else type(value).__name__
 
+def _how_to_read(texts, name) -> str:
+    "What to do about texts where numbers should be: never what would lose a number"
+    import pandas as pd
+    strange = texts[pd.to_numeric(texts, errors='coerce').isna()]
+    if not len(strange): return f'To make numbers of such texts: pd.to_numeric(df[{name!r}])'
+    if not strange.map(lambda v: isinstance(v, str) and any(c.isdigit() for c in v)).any():
+        return f'To make such cells missing: pd.to_numeric(df[{name!r}], errors="coerce")'
+    return ('Such texts may be numbers in the way of another country: read the table with '
+            "thousands=',' for 1,250 or with decimal=',' for 3,75")
+
+# %% ../nbs/40_ratings.ipynb #693ae54f
 def _numbers(series):
     "A column of numbers as float64, nan where missing; raises for anything else"
     import pandas as pd
@@ -222,9 +234,8 @@ def _numbers(series):
     if not pd.api.types.is_numeric_dtype(series):
         series = series.astype(object)
         odd = series.notna() & ~series.map(_kind).isin(['number', 'truth'])
-        if odd.any(): raise TypeError(
-            f'{_where(series, odd)}, and the column should hold numbers. To make such cells '
-            f'missing: pd.to_numeric(df[{name!r}], errors="coerce")')
+        if odd.any(): raise TypeError(f'{_where(series, odd)}, and the column should hold numbers. '
+                                      + _how_to_read(series[odd], name))
     values = pd.Series(series.to_numpy('float64', na_value=np.nan), series.index, name=name)
     endless = np.isinf(values)
     if endless.any(): raise ValueError(f'{_where(values, endless)}, which has no mean. To make it '
@@ -243,8 +254,10 @@ def _categories(series):
     kinds = known.drop_duplicates().map(_kind).value_counts()
     if len(kinds) > 1:
         rare = known.map(_kind) == kinds.index[-1]
-        raise TypeError(f'Column {name!r} mixes {" and ".join(kinds.index)}: '
-                        f'{_where(known, rare)}. To mend it: df[{name!r}].astype(str)')
+        raise TypeError(
+            f'Column {name!r} mixes {" and ".join(kinds.index)}: {_where(known, rare)}. To make '
+            f"texts of them, with 1.0 as '1': df[{name!r}].map(lambda v: str(int(v)) if "
+            'isinstance(v, float) and v.is_integer() else str(v))')
     if not {*kinds.index} <= {'text', 'truth', 'number'}: raise TypeError(
         f'Column {name!r} holds {kinds.index[0]} objects; names are texts, numbers, True or False')
     return plain
@@ -323,6 +336,7 @@ class CollabDataLoaders(DataLoaders, Part):
         dls = cls(names=names, device=device, path=path, classes=[
             sorted(_complete(_categories(ratings[name])).iloc[train].unique().tolist())
             for name in names[:2]])
+        for known in dls.classes.values(): _warn_alike(known)
         dls.seed, x, y = getattr(splitter, 'seed', None), dls._codes(ratings), y.to(dls.device)
         sides = (train, bs, shuffle), (valid, val_bs or max(bs, 4096), False)
         dls.loaders = [TensorDataLoader(x[rows], y[rows], bs=size, shuffle=mix) if rows else None
@@ -332,16 +346,21 @@ class CollabDataLoaders(DataLoaders, Part):
     @classmethod
     def from_csv(cls,
         csv,  # file with a head line and one row a rating
+        sep: str = None,  # what separates the columns; None: a comma
+        encoding: str = None,  # of the text; None: UTF-8
+        decimal: str = '.', thousands: str = None,  # the marks in numbers
         **kwargs,  # for `CollabDataLoaders.from_df`
     ) -> 'CollabDataLoaders':
         """Loaders for a file of ratings
 
         Args:
             csv: file with a head line and one row a rating
+            sep: what separates the columns; None: a comma
+            encoding: of the text; None: UTF-8
+            decimal, thousands: the marks in numbers
             kwargs: for `CollabDataLoaders.from_df`
         """
-        import pandas as pd
-        return cls.from_df(pd.read_csv(csv), **kwargs)
+        return cls.from_df(_read_csv(csv, sep, encoding, decimal, thousands), **kwargs)
 
     @property
     def n_users(self) -> int:

@@ -7,9 +7,11 @@ __all__ = ['free_memory', 'MixedPrecision']
 
 # %% ../nbs/61_scaling.ipynb #f2afbc7b
 import gc, re, warnings
+from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import get_ident
 
 import torch
 from fastcore.basics import patch
@@ -125,12 +127,12 @@ class MixedPrecision(Callback, Part):
         "Lets the model's forward pass run under autocast"
         if self.model is self.learn.model: return
         self.remove()
-        kind, open_now = self.learn.dls.device.type, []
+        kind, open_now = self.learn.dls.device.type, defaultdict(list)   # in each thread
         def before(module, args):
-            open_now.append(torch.autocast(kind, getattr(torch, self.dtype)))
-            open_now[-1].__enter__()
+            open_now[get_ident()].append(torch.autocast(kind, getattr(torch, self.dtype)))
+            open_now[get_ident()][-1].__enter__()
         def after(module, args, output):
-            open_now.pop().__exit__(None, None, None)
+            open_now[get_ident()].pop().__exit__(None, None, None)
             whole = lambda t: t.float() if t.is_floating_point() else t
             return None if output is None else map_tensors(whole, output)
         self.model = self.learn.model
@@ -147,6 +149,9 @@ class MixedPrecision(Callback, Part):
         if self.dtype == 'float16' and self.scaler is None:
             self.scaler = torch.amp.GradScaler(self.learn.dls.device.type, init_scale=self.scale)
     def before_validate(self): self.install()   # with or without a fit before it
+    def twin(self):
+        self.install()   # once, and not again in each copy
+        return super().twin()
     def before_backward(self):
         if self.scaler: self.learn.loss_grad = self.scaler.scale(self.learn.loss_grad)
     def after_backward(self):   # before others look at the gradients

@@ -15,6 +15,7 @@ from functools import partial
 
 from fastcore.basics import listify, patch
 
+from .checkpoint import _check_place
 from .learner import Callback, CancelFitException, layer_rates, Learner, Recorder
 
 # %% ../nbs/28_schedules.ipynb #2806953c
@@ -364,7 +365,9 @@ class _Tracker(Callback):
     def better(self) -> bool:
         "True if the last epoch is the best so far"
         value = self.learn.recorder.values[-1][self.learn.recorder.names.index(self.monitor)]
-        if value is None: return False
+        if value is None or value != value:   # nan is never better, and a number always than nan
+            self.waited += self.best is not None
+            return False
         best = self.best is None or self.sign * (value - self.best) > abs(self.min_delta)
         if best: self.best, self.waited, self.epoch = value, 0, self.learn.epoch
         else: self.waited += 1
@@ -407,6 +410,9 @@ class SaveModelCallback(_Tracker):
     comp: Callable | None = None  # such as `operator.gt` if more is better; None: by the name
     min_delta: float = 0.  # less than this is not better
     fname: str | None = None  # kept in path/model_dir/fname.safetensors; None: in memory
+    def before_fit(self):
+        super().before_fit()
+        if self.fname: _check_place(self.learn.model_file(self.fname))
     def after_epoch(self):
         if not self.better(): return
         if self.fname: self.learn.save(self.fname, with_opt=False)

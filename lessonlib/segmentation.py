@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import get_ident
 
 import numpy as np
 import torch
@@ -76,8 +77,9 @@ def show_mask(
         names = [code for code in (-found).argsort(kind='stable') if found[code]]
         dots = [ax.scatter([], [], marker='s', color=code_colours(len(codes))[code] / 255)
                 for code in names]
-        ax.legend(dots, [codes[code] for code in names], loc='center left', fontsize=7,
-                  bbox_to_anchor=(1, .5), frameon=False)
+        box = ax.legend(dots, [codes[code] for code in names], loc='center left', fontsize=7,
+                        bbox_to_anchor=(1, .5), frameon=False)
+        for text in box.get_texts(): text.set_parse_math(False)    # of names, no formulas
     return ax
 
 # %% ../nbs/33_segmentation.ipynb #591e01c2
@@ -85,6 +87,7 @@ def _decoded(file: str | Path):
     "The picture in a file, if it can hold codes"
     from PIL import Image
     try:
+        if Path(file).exists() and not Path(file).is_file(): raise OSError(file)   # a pipe, maybe
         image = Image.open(file)
         image.load()
     except FileNotFoundError: raise
@@ -353,9 +356,10 @@ class JaccardCoeff(JaccardCoeffMulti):
 @contextmanager
 def _listening(body: Body, names: Sequence):
     "Inside the `with` block, what these parts of a body gave last, by name; then the hooks go"
-    maps, hooks = {}, []
+    maps, hooks, thread = {}, [], get_ident()
     for name in names:
-        def keep(module, inputs, output, name=name): maps[name] = output
+        def keep(module, inputs, output, name=name):
+            if get_ident() == thread: maps[name] = output   # others may ask the same body meanwhile
         hooks.append(body.get_submodule(name).register_forward_hook(keep))
     try: yield maps
     finally:

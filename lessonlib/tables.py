@@ -20,9 +20,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from .batches import DataLoaders, TensorDataLoader
-from .checkpoint import _recipe, Part
+from .checkpoint import _as_key, _read_value, _recipe, Part
 from .files import new_folder
-from .items import check_split, IndexSplitter, RandomSplitter
+from .items import (_listed, _read_csv, _warn_alike, check_split, IndexSplitter,
+                    RandomSplitter)
 from .practice import item_rng, practice_set
 from .ratings import _categories, _check_columns, _complete, _frame, _numbers, _where
 from .sgd import mse
@@ -235,7 +236,7 @@ def cont_cat_split(
     Returns:
         names of numbers, names of categories
     """
-    df, targets = _frame(df), listify(dep_var)
+    df, targets = _frame(df), _listed(dep_var)
     _check_columns(df, targets)
     inputs = df.drop(columns=targets)
     few = [name for name, column in inputs.items()
@@ -245,6 +246,10 @@ def cont_cat_split(
 
 # %% ../nbs/42_tables.ipynb #44b10c83
 def _learnt(): return field(default_factory=dict, repr=False)
+
+def _beside(name, what: str):
+    "The name of a column about another one; a name of several lines is changed in the last"
+    return (*name[:-1], f'{name[-1]}_{what}') if isinstance(name, tuple) else f'{name}_{what}'
 
 @dataclass
 class TableStep(Part):
@@ -279,6 +284,7 @@ class FillMissing(TableStep):
 
     def __post_init__(self):
         self.fill_strategy = getattr(self.fill_strategy, '__name__', self.fill_strategy)
+        self.flags = {name: _as_key(flag) for name, flag in self.flags.items()}
         if self.fill_strategy not in ('median', 'mode', 'constant'): raise ValueError(
             f'fill_strategy is median, mode or constant, not {self.fill_strategy!r}')
 
@@ -289,7 +295,7 @@ class FillMissing(TableStep):
                                                 'row: leave it out')
             ways = dict(median=known.median(), mode=known.mode()[0], constant=self.fill_val)
             self.fills[name] = float(ways[self.fill_strategy])
-            if self.add_col and len(known) < len(df): self.flags[name] = f'{name}_na'
+            if self.add_col and len(known) < len(df): self.flags[name] = _beside(name, 'na')
 
     def encode(self, df, names, report):
         for name in names:
@@ -339,6 +345,7 @@ class Categorify(TableStep):
             ordered = getattr(df[name].dtype, 'categories', sorted(levels))
             self.classes[name] = ['#na#', *(level for level in ordered if level in levels)]
             if len(levels) == 1: _warn_single(name, repr(*levels))
+            _warn_alike(self.classes[name])
 
     def encode(self, df, names, report):
         for name in names:
@@ -352,9 +359,16 @@ class Categorify(TableStep):
         for name in names: df[name] = np.array(self.classes[name], dtype=object)[df[name]]
 
 # %% ../nbs/42_tables.ipynb #c991417c
+def _in_table(df, names) -> list:
+    "Names as a list: one, or any collection of them; a set has the order of the table"
+    if isinstance(names, tuple) and names in df.columns: return [names]   # a name of several lines
+    if isinstance(names, (set, frozenset)):
+        return [n for n in df.columns if n in names] + [n for n in names if n not in df.columns]
+    return _listed(names)
+
 def _names(df, cat_names, cont_names, y_names) -> tuple:
     "The three lists of names, none of them in two places"
-    cats, conts, ys = lists = [listify(names) for names in (cat_names, cont_names, y_names)]
+    cats, conts, ys = lists = [_in_table(df, names) for names in (cat_names, cont_names, y_names)]
     for what, names in zip(('cat_names', 'cont_names', 'y_names'), lists):
         twice = [name for i, name in enumerate(names) if name in names[:i]]
         if twice: raise ValueError(f'{what} has {twice[0]!r} twice')
@@ -410,7 +424,9 @@ def _targets(to, series, learn: bool):
         f'The target {series.name!r} is {known.iloc[0]!r} in every training row: there is nothing '
         'to learn')
     if to.y_kind == 'regression': return values
-    if learn: to.y_vocab = sorted(known.unique().tolist())
+    if learn:
+        to.y_vocab = sorted(known.unique().tolist())
+        _warn_alike(to.y_vocab)
     codes = values.map({value: i for i, value in enumerate(to.y_vocab)})
     if codes.isna().any(): raise ValueError(
         f'{_where(values, codes.isna())}, which no training row has. Known: {to.y_vocab}')
@@ -541,7 +557,9 @@ class TabularPandas(Part):
 
     def __len__(self) -> int: return len(self.items)
     def __repr__(self) -> str: return f'TabularPandas: {len(self)} rows, {self.n_train} to train on'
-    def _repr_html_(self) -> str: return self.show()._repr_html_()
+    def _repr_html_(self) -> str:
+        import pandas as pd
+        with pd.option_context('display.html.use_mathjax', False): return self.show()._repr_html_()
 
 # %% ../nbs/42_tables.ipynb #9f1d615e
 @patch
@@ -684,7 +702,8 @@ class TabularDataLoaders(DataLoaders, Part):
             bs: rows in a batch
             kwargs: for `TabularDataLoaders`
         """
-        df, taken = _frame(df), [*listify(cat_names), *listify(y_names)]
+        df = _frame(df)
+        taken = [*_in_table(df, cat_names), *_in_table(df, y_names)]
         if cont_names is None: cont_names = [name for name in df.columns if name not in taken]
         splits = None if valid_idx is None else IndexSplitter(valid_idx)(df)
         to = TabularPandas(df, procs, cat_names, cont_names, y_names, y_block, splits, valid_pct,
@@ -695,6 +714,9 @@ class TabularDataLoaders(DataLoaders, Part):
     def from_csv(cls,
         csv,  # a file
         skipinitialspace=True,  # ' Private' is 'Private'
+        sep: str = None,  # what separates the columns; None: a comma
+        encoding: str = None,  # of the text; None: UTF-8
+        decimal: str = '.', thousands: str = None,  # the marks in numbers
         **kwargs,  # for `TabularDataLoaders.from_df`
     ) -> 'TabularDataLoaders':
         """The same from a CSV file
@@ -702,10 +724,13 @@ class TabularDataLoaders(DataLoaders, Part):
         Args:
             csv: a file
             skipinitialspace: ' Private' is 'Private'
+            sep: what separates the columns; None: a comma
+            encoding: of the text; None: UTF-8
+            decimal, thousands: the marks in numbers
             kwargs: for `TabularDataLoaders.from_df`
         """
-        import pandas as pd
-        return cls.from_df(pd.read_csv(csv, skipinitialspace=skipinitialspace), **kwargs)
+        return cls.from_df(_read_csv(csv, sep, encoding, decimal, thousands,
+                                     skipinitialspace=skipinitialspace), **kwargs)
 
     def show_batch(self, max_n: int = 10):  # rows
         """Rows of a training batch, decoded; random state stays as it was
@@ -763,19 +788,24 @@ def recipe(self: TabularPandas) -> dict:
 @patch(cls_method=True)
 def from_recipe(cls: TabularPandas,
     args: dict,  # what `recipe` gave, also by way of JSON
+    df=None,  # rows to prepare; None: a table without rows
     **context,  # not needed
 ) -> TabularPandas:
-    """A table without rows; `new` prepares others as those of training were
+    """A table that prepares rows as those of training were: see `new`
 
     Args:
         args: what `recipe` gave, also by way of JSON
+        df: rows to prepare; None: a table without rows
         context: not needed
     """
     import pandas as pd
+    if 'part' in args: args = {k: _read_value(v) for k, v in args.items() if k != 'part'}
+    for name in ('raw_cats', 'raw_conts', 'y_names'): args[name] = [*map(_as_key, args[name])]
     to = cls.__new__(cls)
     vars(to).update(args, n_train=0)
-    to._encode(pd.DataFrame(columns=to.raw_cats + to.raw_conts), learn=False, labels=False)
-    return to
+    bare = pd.DataFrame({name: [] for name in to.raw_cats + to.raw_conts})
+    to._encode(bare, learn=False, labels=False)
+    return to if df is None else to.new(df)
 
 # %% ../nbs/42_tables.ipynb #6b96ab4a
 _parts = ('year month week day day_of_week day_of_year is_month_end is_month_start is_quarter_end '
@@ -788,7 +818,7 @@ def add_datepart(
     drop: bool = True,  # leave out the column itself
     time: bool = False,  # hour, minute and second as well
 ):
-    """A copy with columns for year, month, weekday and so on, and the seconds since 1970
+    """A copy with columns for year, month, weekday and so on by the clock there; seconds since 1970
 
     Args:
         df: a DataFrame; it is not changed
@@ -800,10 +830,10 @@ def add_datepart(
     import pandas as pd
     df = _frame(df)
     _check_columns(df, [field_name])
-    dates, new = _dates(df[field_name]), {}
+    (dates, moments), new = _dates(df[field_name]), {}
     prefix = re.sub('[Dd]ate$', '', field_name) if prefix is None else prefix
     special = {'week': dates.dt.isocalendar().week.astype(dates.dt.day.dtype),
-               'elapsed': (dates - pd.Timestamp('1970-01-01')).dt.total_seconds()}
+               'elapsed': (moments - pd.Timestamp('1970-01-01')).dt.total_seconds()}
     for part in _parts + ['hour', 'minute', 'second'] * time + ['elapsed']:
         name = prefix + part.replace('day_of_', 'dayof').capitalize()
         if name in df: raise ValueError(f'The table already has a column {name!r}: give a prefix')
@@ -812,16 +842,23 @@ def add_datepart(
     return pd.concat([df.drop(columns=field_name) if drop else df, pd.DataFrame(new)], axis=1)
 
 # %% ../nbs/42_tables.ipynb #b42cd974
-def _dates(series):
-    "A column as dates; raises for what cannot be read"
+def _dates(series) -> list:
+    "A column as dates by the clock there, and by that of Greenwich; raises for what cannot be read"
     import pandas as pd
     if pd.api.types.is_numeric_dtype(series):
         raise TypeError(f'Column {series.name!r} holds numbers, not dates. If they count seconds, '
                         f"use pd.to_datetime(df[{series.name!r}], unit='s') first")
+    def read(**how): return pd.to_datetime(series, errors='coerce', **how)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')         # of a format that cannot be guessed
-        dates = pd.to_datetime(series, errors='coerce')
-    bad = dates.isna() & series.notna()
+        moments = read(utc=True)
+        try: dates = read()
+        except ValueError: dates = moments      # zones that differ
+    bad = moments.isna() & series.notna()
     if bad.any(): raise ValueError(f'{_where(series, bad)}, which is no date that can be read like '
                                    'the others: see pd.to_datetime(..., format=...)')
-    return dates.dt.tz_localize(None)
+    own_clocks = dates.dtype == object or dates is moments and series.dtype.kind != 'M'
+    if own_clocks:
+        dates = series.map(lambda v: pd.Timestamp(v).tz_localize(None), na_action='ignore')
+    dates = pd.to_datetime(dates)
+    return [d.dt.tz_localize(None) for d in (dates, moments)]

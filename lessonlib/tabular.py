@@ -13,17 +13,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from fastcore.basics import listify, patch
+from fastcore.basics import patch
 from torch import nn, Tensor
 
 from .batches import accuracy, rmse, SigmoidRange, TensorDataLoader
-from .checkpoint import makes_model
+from .checkpoint import _as_key, makes_model
 from .collab import (_check_range, _fast_adamw, _hidden, _widths, Embedding,
                      emb_sz_rule)
+from .items import _listed
 from .learner import Learner
 from .practice import item_rng
 from .ratings import _check_columns
-from .tables import _learnt, TableStep, TabularDataLoaders
+from .tables import _beside, _learnt, TableStep, TabularDataLoaders
 
 # %% ../nbs/43_tabular.ipynb #970386eb
 def get_emb_sz(
@@ -201,7 +202,8 @@ class Bands(TableStep):
     order, columns = .5, 'cont'   # after the gaps are filled, before categories are numbered
 
     def __post_init__(self):
-        self.names = listify(self.names)
+        self.names = [*map(_as_key, _listed(self.names))]
+        self.flags = {name: _as_key(flag) for name, flag in self.flags.items()}
         if self.n < 1: raise ValueError(f'n is a number of bands, 1 or more, not {self.n}')
 
     def setup(self, df, names):
@@ -211,7 +213,7 @@ class Bands(TableStep):
             others = df[name][df[name] != self.common[name]].dropna()
             cuts = np.linspace(0, 1, self.n + 1)[1:-1]
             self.edges[name] = np.unique(np.quantile(others, cuts)).tolist() if len(others) else []
-            self.flags[name] = f'{name}_band'
+            self.flags[name] = _beside(name, 'band')
 
     def encode(self, df, names, report):
         for name, flag in self.flags.items():
@@ -291,6 +293,7 @@ def plot_importance(
     ax = table.importance.plot.barh(xerr=table['std'], ax=ax, capsize=2, color='C0',
                                     figsize=(6, .5 + .27 * len(table)) if ax is None else None)
     ax.axvline(0, color='k', lw=.8)
+    ax.set_yticks(range(len(table)), table.index, parse_math=False)
     ax.set(title=title, xlabel=xlabel, ylabel='column')
     return ax
 

@@ -153,6 +153,11 @@ class VisionLearner(Learner):
             self.model.to(dls.device)
             self.opt = None
 
+    def suited(self, dl):
+        "That loader with pictures scaled as the body wants them, whatever scaled them before"
+        knows_how = self.stats is not None and hasattr(dl, 'normalize')
+        return dl.normalize(self.stats) if knows_how else dl
+
     def recipe_extras(self) -> dict:
         "What `load_learner` needs besides model and data"
         return dict(stats=self.stats)

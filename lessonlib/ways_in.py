@@ -12,10 +12,11 @@ from pathlib import Path
 
 from fastcore.basics import listify, patch
 
-from .data_block import (_Entry, _read_csv, Block, BlockDataLoaders, CategoryBlock,
+from .data_block import (_Entry, Block, BlockDataLoaders, CategoryBlock,
                          DataBlock, ImageBlock)
+from .files import _path
 from .images import Resize
-from .items import (ColReader, ColSplitter, FuncSplitter, get_image_files,
+from .items import (_read_csv, ColReader, ColSplitter, FuncSplitter, get_image_files,
                     GrandparentSplitter, IndexSplitter, NoSplitter, parent_label,
                     RandomSplitter, RegexLabeller, using_attr)
 from .multilabel import MultiCategoryBlock
@@ -179,7 +180,7 @@ def from_df(cls: ImageDataLoaders,
         y_block: kind of target; None: `CategoryBlock`, or `MultiCategoryBlock`
         kwargs: item_tfms, batch_tfms, bs and the rest of `DataBlock.dataloaders`
     """
-    get_x = ColReader(fn_col, Path(path)/(folder or ''), suff)
+    get_x = ColReader(fn_col, _path(path)/(folder or ''), suff)
     get_y, y_block = _label(label_col, label_delim, y_block)
     splitter = None if valid_col is None else ColSplitter(valid_col)
     return cls._make(df, path, get_y, valid_pct, seed, splitter, get_x, y_block, **kwargs)
@@ -190,7 +191,9 @@ def from_csv(cls: ImageDataLoaders,
     path,  # folder of the data
     csv_fname: str = 'labels.csv',  # the table, in that folder
     header: int = 'infer',  # as for `pandas.read_csv`: None if the first row is no heading
-    delimiter: str = ',',  # what separates the columns
+    delimiter: str = None,  # what separates the columns; None: a comma
+    encoding: str = None,  # of the text; None: UTF-8
+    decimal: str = '.', thousands: str = None,  # the marks in numbers
     **kwargs,  # as for `from_df`
 ) -> BlockDataLoaders:
     """Pictures listed in a file of comma-separated values
@@ -199,10 +202,13 @@ def from_csv(cls: ImageDataLoaders,
         path: folder of the data
         csv_fname: the table, in that folder
         header: as for `pandas.read_csv`: None if the first row is no heading
-        delimiter: what separates the columns
+        delimiter: what separates the columns; None: a comma
+        encoding: of the text; None: UTF-8
+        decimal, thousands: the marks in numbers
         kwargs: as for `from_df`
     """
-    table = _read_csv(Path(path)/csv_fname, header=header, delimiter=delimiter or ',')
+    table = _read_csv(_path(path)/csv_fname, kwargs.pop('sep', delimiter), encoding, decimal,
+                      thousands, header=header)
     return cls.from_df(table, path, **kwargs)
 
 def _label(column, delimiter: str | None, y_block) -> tuple:
@@ -416,7 +422,7 @@ def from_df(cls: ImageList,
         folder: folder of the pictures in `path`
         suffix: put after the names, such as '.jpg'
     """
-    return cls(df, path, ColReader(cols, Path(path)/(folder or ''), suffix))
+    return cls(df, path, ColReader(cols, _path(path)/(folder or ''), suffix))
 
 @patch
 def label_from_df(self: ImageList,
@@ -438,7 +444,9 @@ def label_from_df(self: ImageList,
 def from_csv(cls: ImageList,
     path,  # folder of the data
     csv_name: str = 'labels.csv',  # the table, in that folder
-    delimiter: str = ',',  # what separates the columns
+    delimiter: str = None,  # what separates the columns; None: a comma
+    encoding: str = None,  # of the text; None: UTF-8
+    decimal: str = '.', thousands: str = None,  # the marks in numbers
     **kwargs,  # as for `from_df`
 ) -> ImageList:
     """Pictures listed in a file of comma-separated values
@@ -446,10 +454,14 @@ def from_csv(cls: ImageList,
     Args:
         path: folder of the data
         csv_name: the table, in that folder
-        delimiter: what separates the columns
+        delimiter: what separates the columns; None: a comma
+        encoding: of the text; None: UTF-8
+        decimal, thousands: the marks in numbers
         kwargs: as for `from_df`
     """
-    return cls.from_df(_read_csv(Path(path)/csv_name, delimiter=delimiter), path, **kwargs)
+    table = _read_csv(_path(path)/csv_name, kwargs.pop('sep', delimiter), encoding, decimal,
+                      thousands)
+    return cls.from_df(table, path, **kwargs)
 
 @patch
 def add_test_folder(self: ImageList, name: str = 'test',  # folder in `path`
@@ -459,4 +471,4 @@ def add_test_folder(self: ImageList, name: str = 'test',  # folder in `path`
     Args:
         name: folder in `path`
     """
-    return self.add_test(get_image_files(Path(self.path)/name))
+    return self.add_test(get_image_files(_path(self.path)/name))

@@ -149,8 +149,8 @@ def test_a_point_stays_on_its_dot(seed, height, width):
     points = (.3 + .4 * torch.rand(n, 1, 2)) * torch.tensor([width, height])
     dots = torch.exp(-((x - points[:, :, :1, None][:, 0])**2 + (y - points[:, 0, 1, None, None])**2) / 8)[:, None]
     move = Augment([Dihedral(), *usual], pad_mode='zeros')
-    image, moved = move((tv_tensors.Image(dots), tv_tensors.KeyPoints(points, canvas_size=(height, width))), True)
-    image, moved = plain(image)[:, 0], plain(moved)[:, 0]
+    image, moved = move((tv_tensors.Image(dots), tv_tensors.KeyPoints(points - .5, canvas_size=(height, width))), True)
+    image, moved = plain(image)[:, 0], plain(moved)[:, 0] + .5
     assert moved.shape == (n, 2)
     for picture, place in zip(image, moved):
         if not (15 < place[0] < width - 15 and 15 < place[1] < height - 15): continue  # cut by the edge
@@ -182,14 +182,14 @@ def test_mask_and_point_lie_where_the_picture_is_to_a_fraction_of_a_pixel(size):
     centre = torch.tensor([width, height]) * (.4 + .2 * torch.rand(n, 1, 2))
     far = ((x - centre[:, :, :1])**2 + (y - centre[:, :, 1:])**2).sqrt()
     sample = (tv_tensors.Image((radius + .5 - far).clamp(0, 1)[:, None]), tv_tensors.Mask((far < radius).long()),
-              tv_tensors.KeyPoints(centre, canvas_size=(height, width)))
+              tv_tensors.KeyPoints(centre - .5, canvas_size=(height, width)))
     image, mask, point = Augment([Rotate(p=1), Warp(p=1), Zoom(1, 1.1)], size, .9, pad_mode='zeros')(sample, True)
     y, x = torch.meshgrid(*(torch.arange(side) + .5 for side in mask.shape[-2:]), indexing='ij')
     def middle(parts):
         return torch.stack([(parts * place).sum((1, 2)) / parts.sum((1, 2)) for place in (x, y)], 1)
     seen = middle(plain(image)[:, 0])
     assert (middle(plain(mask).float()) - seen).mean(0).abs().max() < .05
-    assert (plain(point)[:, 0] - seen).mean(0).abs().max() < .05
+    assert (plain(point)[:, 0] + .5 - seen).mean(0).abs().max() < .05
 
 
 @pytest.mark.parametrize('dtype', [torch.uint8, torch.int32, torch.int64, torch.float32, torch.bool])
@@ -198,6 +198,26 @@ def test_masks_of_any_type_and_shape(dtype, shape):
     mask = tv_tensors.Mask(torch.randint(0, 2, shape).to(dtype))
     _, new = Augment(usual, (16, 24))((tv_tensors.Image(smooth(3, 3, 20, 30)), mask), True)
     assert new.dtype == dtype and type(new) is tv_tensors.Mask and new.shape == (*shape[:-2], 16, 24)
+
+
+@pytest.mark.parametrize('x, y', [(49, 7), (0, 0), (20, 39)])
+@pytest.mark.parametrize('move', [Flip(1.), Dihedral(1.), Rotate(180, p=1)])
+def test_a_point_counts_pixels_and_stays_on_its_own(x, y, move):
+    "As np.argwhere gives it, and as torchvision moves it"
+    picture = torch.zeros(1, 3, 40, 40 if isinstance(move, Dihedral) else 50, dtype=torch.uint8)
+    x = min(x, picture.shape[-1] - 1)
+    picture[:, :, y, x] = 255
+    size = tuple(picture.shape[-2:])
+    for seed in range(4):
+        set_seed(seed)
+        image, moved = Augment([move], pad_mode='zeros')(
+            (tv_tensors.Image(picture), tv_tensors.KeyPoints([[[float(x), float(y)]]], canvas_size=size)), True)
+        if plain(image).max() < 128: continue      # turned out of the picture
+        row, column = divmod(int(plain(image)[0, 0].argmax()), size[1])
+        assert (plain(moved)[0, 0] - torch.tensor([column, row])).abs().max() < .75
+    theirs = V.horizontal_flip(tv_tensors.KeyPoints([[float(x), float(y)]], canvas_size=size))
+    ours = Augment([Flip(1.)])((tv_tensors.Image(picture), tv_tensors.KeyPoints([[[float(x), float(y)]]], canvas_size=size)), True)
+    torch.testing.assert_close(plain(ours[1])[0], plain(theirs).float(), atol=1e-4, rtol=0)
 
 
 def test_a_point_that_leaves_says_so():
@@ -258,8 +278,8 @@ class Always(A.Move):
 def test_moves_happen_in_the_order_in_which_they_are_given_after_the_crop():
     right = Always([[1, 0, -10.], [0, 1, 0], [0, 0, 1]])   # what is shown comes from 10 to the left
     twice = Always([[.5, 0, 0.], [0, .5, 0], [0, 0, 1]])
-    sample = tv_tensors.Image(torch.rand(1, 1, 80, 80)), tv_tensors.KeyPoints([[[40., 44.]]], canvas_size=(80, 80))
-    def ends(moves, **kwargs): return plain(Augment(moves, **kwargs)(sample, True)[1]).flatten().tolist()
+    sample = tv_tensors.Image(torch.rand(1, 1, 80, 80)), tv_tensors.KeyPoints([[[39.5, 43.5]]], canvas_size=(80, 80))
+    def ends(moves, **kwargs): return (plain(Augment(moves, **kwargs)(sample, True)[1]) + .5).flatten().tolist()
     assert ends([right, twice]) == pytest.approx([60, 48], abs=1e-3)
     assert ends([twice, right]) == pytest.approx([50, 48], abs=1e-3)
     assert ends([right, twice], size=40) == pytest.approx([40, 24], abs=1e-3)  # first half as large, then right

@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, SubsetRandomSampler, TensorDataset, WeightedRandomSampler
 
 from lessonlib.batches import (AccumMetric, AvgMetric, DataLoaders, SmoothMean, TensorDataLoader,
                                WeightedMean, accuracy, as_metric, binary_accuracy, error_rate, in_order,
@@ -81,7 +81,20 @@ def test_in_order_knows_what_it_can_put_in_order():
     data = TensorDataset(torch.arange(9))
     shuffled = DataLoader(data, 2, shuffle=True, drop_last=True)
     assert torch.cat([b[0] for b in in_order(shuffled)]).tolist() == list(range(9))
-    own = DataLoader(data, 2, sampler=[3, 1])
+    plain = DataLoader(data, 2)
+    assert in_order(plain) is plain and in_order(batches := [1, 2]) is batches
+    def given(loader): return torch.cat([b[0] for b in in_order(loader)]).tolist()
+    assert given(DataLoader(data, 2, sampler=[3, 1])) == given(DataLoader(data, batch_sampler=[[3], [1]])) == [1, 3]
+    assert given(DataLoader(data, 2, sampler=SubsetRandomSampler([5, 7, 0]))) == [0, 5, 7]
+    assert given(DataLoader(data, 2, sampler=WeightedRandomSampler([1.] * 9, 4))) == list(range(9))
+    twice = [1, 1, 4]                                        # drawn with replacement: of all of them
+    assert given(DataLoader(data, 2, sampler=twice)) == list(range(9))
+    state = torch.get_rng_state()
+    in_order(DataLoader(data, 2, sampler=SubsetRandomSampler([5, 7, 0])))
+    assert torch.equal(state, torch.get_rng_state())
+    class OwnWay(DataLoader):
+        def __iter__(self): return iter(())
+    own = OwnWay(data, 2, shuffle=True)
     assert in_order(own) is own
 
 
@@ -110,3 +123,22 @@ def test_a_loss_says_how_much_a_batch_counts():
             loss = SimpleNamespace(count=count) if count else None
             metric.accumulate(SimpleNamespace(pred=pred, xb=(pred,), yb=(pred,), loss_func=loss))
         assert metric.value == expected
+
+
+def test_metrics_take_arrays():
+    pred, targ = torch.randn(12, 3), torch.randint(0, 3, (12,))
+    for func, y in ((accuracy, targ), (error_rate, targ), (mae, pred + 1), (rmse, pred + 1), (mse, pred + 1),
+                    (binary_accuracy, (pred > .5).float())):
+        assert torch.as_tensor(func(pred.numpy(), y.numpy())) == pytest.approx(func(pred, y)), func.__name__
+
+
+def test_accuracy_leaves_out_what_nobody_has_labelled():
+    pred, targ = torch.eye(3)[[0, 1, 2, 2]], torch.tensor([0, 2, -100, -100])
+    assert accuracy(pred, targ) == .5 and error_rate(pred, targ) == .5
+
+
+def test_messages_are_short():
+    from lessonlib.files import _short
+    for value in (b'x' * 10**6, 'y' * 10**6, list(range(10**5)), torch.zeros(99, 99), {i: i for i in range(999)}):
+        assert len(_short(value)) < 80, type(value)
+    assert (_short('cat'), _short(3.5), _short(torch.zeros(2, 3))) == ("'cat'", '3.5', 'Tensor (2, 3)')

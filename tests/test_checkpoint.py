@@ -215,3 +215,76 @@ def test_a_callback_may_remember_tensors(tmp_path):
     resumed.fit(2, .01)
     assert same(weights(whole), weights(resumed))
     assert whole.recorder.losses == resumed.recorder.losses
+
+
+# ---- what others have changed or made up
+
+@pytest.mark.parametrize('name, value', [('pretrained', True), ('weights', 'secret.pth')])
+def test_a_recipe_opens_no_file_and_no_network(tmp_path, name, value, monkeypatch):
+    from lessonlib import bodies
+    from lessonlib.transfer import vision_model
+    monkeypatch.setattr(bodies, 'create_body', lambda *args: pytest.fail('it was begun'))
+    recipe = {'part': 'transfer.vision_model', 'arch': 'resnet18', 'head': {'n_out': 2}, name: value}
+    with pytest.raises(ValueError, match=f'asks for {name}'): from_recipe(recipe)
+    made = vision_model('resnet18', dict(n_out=2), pretrained=False, weights=None)
+    assert not {'pretrained', 'weights'} & set(made.recipe)
+
+
+def crafted(path, change):
+    "An export whose notes somebody has changed, checksum and all"
+    tensors, info = read_tensors(exportable(path).export('whole'))
+    write_tensors(path/'crafted.safetensors', tensors, change(info))
+    return path/'crafted.safetensors'
+
+
+@pytest.mark.parametrize('change', [
+    lambda info: [1], lambda info: None, lambda info: {**info, 'learner': None}, lambda info: {**info, 'learner': {}},
+    lambda info: {**info, 'learner': {**info['learner'], 'more': 1}},
+    lambda info: {**info, 'learner': {**info['learner'], 'extras': {'path': '/'}}},
+    lambda info: {**info, 'learner': {**info['learner'], 'model': {**info['learner']['model'], 'n_hidden': 10**9}}},
+])
+def test_a_made_up_export_is_refused_by_name(tmp_path, change):
+    with pytest.raises(ValueError, match='crafted.safetensors'): load_learner(crafted(tmp_path, change))
+
+
+def test_a_giant_is_refused_before_it_takes_memory(tmp_path, monkeypatch):
+    def giant(info):
+        model = info['learner']['model']
+        key = next(key for key, value in model.items() if isinstance(value, int))
+        return {**info, 'learner': {**info['learner'], 'model': {**model, key: 10**9}}}
+    devices = []
+    plain = Layers.__init__
+    def noted(self, *args, **kwargs):
+        devices.append(torch.empty(0).device.type)
+        plain(self, *args, **kwargs)
+    file = crafted(tmp_path, giant)
+    monkeypatch.setattr(Layers, '__init__', noted)
+    with pytest.raises(ValueError, match='model and weights differ'): load_learner(file)
+    assert devices == ['meta']
+
+
+def test_notes_too_deep_to_read(tmp_path):
+    from safetensors.torch import save_file
+    save_file({'a': torch.zeros(2)}, tmp_path/'deep.safetensors', metadata={'lessonlib': '[' * 10**5 + ']' * 10**5})
+    with pytest.raises(ValueError, match='deep.safetensors'): read_tensors(tmp_path/'deep.safetensors')
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_read_again(tmp_path, monkeypatch):
+    file, read, reads = tmp_path/'m.safetensors', checkpoint._read_once, []
+    for value in (0., 1.): write_tensors(file, {'a': torch.full((9,), value)}, {})
+    def meanwhile(path):
+        reads.append(path)
+        if len(reads) > 1: return read(path)
+        write_tensors(file, {'a': torch.full((9,), 2.)}, {})
+        raise ValueError('the beginning of one, the end of the other')
+    monkeypatch.setattr(checkpoint, '_read_once', meanwhile)
+    assert read_tensors(file)[0]['a'].mean() == 2 and len(reads) == 2
+
+
+@pytest.mark.parametrize('old, new', [(b'"F32"', b'"I32"'), (b'[2,3]', b'[3,2]'), (b'"one"', b'"two"')])
+def test_kinds_shapes_and_names_are_part_of_the_checksum(tmp_path, old, new):
+    write_tensors(file := tmp_path/'m.safetensors', {'one': torch.rand(2, 3)}, {})
+    raw = file.read_bytes()
+    assert old in raw
+    file.write_bytes(raw.replace(old, new))
+    with pytest.raises(ValueError, match='m.safetensors.*checksum'): read_tensors(file)

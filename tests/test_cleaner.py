@@ -665,3 +665,33 @@ def test_cleaning_in_jupyterlab(lab):
 def test_the_lesson_runs_unchanged_on_real_photos(root, tmp_path, monkeypatch):
     printed = printed_on_real_data(root/'nbs'/'27_cleaner.ipynb', ['oxford-iiit-pet.tgz'], tmp_path, monkeypatch)
     assert '0 wrong labels in all' in printed and '0 photos renamed' in printed
+
+
+def test_positions_name_files(tmp_path):
+    for name in ('a', 'b'):
+        (tmp_path/name).mkdir()
+        for i in range(2): Image.new('RGB', (8, 8)).save(tmp_path/name/f'{name}_{i}.png')
+    files = sorted(tmp_path.rglob('*.png'))
+    cleaner = ImageClassifierCleaner((files, [file.parent.name for file in files], [1., 4., 3., 2.]))
+    cleaner.decisions.delete(files[1])
+    cleaner.decisions.relabel(files[2], 'a')
+    assert [cleaner.fns[i] for i in cleaner.delete()] == [files[1]]
+    assert [(cleaner.fns[i], label) for i, label in cleaner.change()] == [(files[2], 'a')]
+    cleaner.view(label='b')
+    assert [file.name for file in cleaner.fns] == ['b_0.png', 'b_1.png']
+
+
+def test_a_sampler_mixes_no_labels(tmp_path):
+    from torch.utils.data import WeightedRandomSampler
+    from lessonlib.data_block import DataBlock
+    from lessonlib.items import IndexSplitter, parent_label
+    for i in range(20):
+        (tmp_path/'rb'[i % 2]).mkdir(exist_ok=True)
+        Image.new('RGB', (8, 8), (10 + 10 * i, 0, 0)).save(tmp_path/'rb'[i % 2]/f'{i:02}.png')
+    files = sorted(tmp_path.rglob('*.png'))
+    class Scores(nn.Module):
+        def forward(self, x): return 10 * x.mean((2, 3))[:, [2, 0]]
+    dls = DataBlock(get_y=parent_label, splitter=IndexSplitter([0, 1, 2, 3])).dataloaders(
+        files, bs=4, device='cpu', sampler=lambda ds, shuffle: WeightedRandomSampler([1.] * len(ds), len(ds)))
+    shown = ImageClassifierCleaner(Learner(dls, Scores())).sets['Train']
+    assert {p.path for p in shown} == {*files[4:]} and all(p.label == p.path.parent.name for p in shown)

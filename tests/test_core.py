@@ -161,3 +161,41 @@ def test_prediction_outside_a_notebook_asks_nobody():
         with core.predict_first('Heads or tails?', 'heads', 'tails'): pass
     with pytest.raises(ZeroDivisionError):
         with core.predict_first('Heads or tails?', 'heads', 'tails'): 1 / 0
+
+
+def test_a_dim_grey_picture_is_shown_dim():
+    import numpy as np
+    def ends(image, **kwargs): return core.show_image(image, **kwargs).images[0].get_clim()
+    dim = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    assert ends(dim) == (0, 255) and ends(Image.fromarray(dim)) == (0, 255) and ends(torch.from_numpy(dim)[None]) == (0, 255)
+    assert ends(dim / 255) == (0, 1) and ends(torch.rand(1, 8, 8) * .1) == (0, 1)
+    weights = np.linspace(-2, 3, 64).reshape(8, 8)                       # no picture: its own range
+    assert ends(weights) == (-2, 3) and ends(dim, vmin=0, vmax=9) == (0, 9) and ends(dim, cmap='magma') == (0, 63)
+
+
+def spoiled(values): values[0] = values[0] * 0 + 7
+def sort_in_place(values): values.sort()
+def leave_gradient(values): (values.requires_grad_() ** 2).sum().backward()
+
+
+@pytest.mark.parametrize('spoil, value', [
+    (spoiled, [3., 1.]), (spoiled, {0: 3.}), (spoiled, torch.tensor([3., 1.])), (spoiled, np.array([3., 1.])),
+    (sort_in_place, [3, 1]), (leave_gradient, torch.ones(2)), (lambda values: values[0].append(1), ([3], 1)),
+    (lambda values: values.update(b=1), {'a': 1})])
+def test_an_answer_that_spoils_what_it_is_given_is_refused(spoil, value):
+    "Also if its result is right"
+    @core.exercise('work on a copy')
+    def check_answer(answer): assert answer(value) == 'right'
+    def answer(values):
+        spoil(values)
+        return 'right'
+    with pytest.raises(core.Unsolved, match='answer has changed what it was given'): check_answer(answer)
+
+
+@pytest.mark.parametrize('value', [[float('nan')], torch.tensor([float('nan'), 1.]), torch.ones(2, requires_grad=True) * 2,
+                                   torch.ones(0), torch.tensor(1.), torch.ones(3, dtype=torch.bfloat16), {1, 2}, object()])
+def test_an_answer_that_only_looks_is_not_suspected(value, capsys):
+    @core.exercise('a hint')
+    def check_answer(answer): assert answer(value, key=value) is value
+    check_answer(lambda one, key: one)
+    assert capsys.readouterr().out.startswith('Right')

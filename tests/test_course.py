@@ -162,7 +162,7 @@ def test_half_a_solution_never_reaches_a_learner(tmp_path):
     for lost in ('    ### END SOLUTION', '    ### BEGIN SOLUTION\n'):
         path = notebook(tmp_path/'00_x.ipynb', '# Title', ANSWER.replace(lost, ''), CHECK)
         for use in (exercises, student_edition):
-            with pytest.raises(CourseError, match='cell 2: a solution needs a BEGIN and an END'):
+            with pytest.raises(CourseError, match='cell 2: a solution needs'):
                 use(path)
 
 
@@ -298,3 +298,70 @@ def test_two_that_ask_at_once_run_it_once(tmp_path):
     both = [subprocess.Popen([sys.executable, '-c', script]) for _ in range(2)]
     assert [process.wait() for process in both] == [0, 0]
     assert counted.read_text() == 'x'
+
+
+# ---- marks of solutions, line ends, messages
+
+@pytest.mark.parametrize('end', ['\n', '\r\n', '\r'])
+def test_lines_may_end_as_any_program_ends_them(tmp_path, end):
+    path = notebook(tmp_path/'00_x.ipynb', '# Title', ANSWER.replace('\n', end), CHECK.replace('\n', end))
+    assert 'SOLUTION' not in json.dumps(student_edition(path)) and len(exercises(path)) == 1
+    assert course.directives(f'#| eval: false{end}launch()') == {'eval': 'false'}
+
+
+HALF_MARKED = {name: ANSWER.replace(*change) for name, change in {
+    'no end': ('    ### END SOLUTION', ''), 'plural': ('END SOLUTION', 'END SOLUTIONS'), 'one sign': ('### END', '# END'),
+    'no blank': ('### END', '###END'), 'small': ('END SOLUTION', 'end solution'), 'misspelt': ('END SOLUTION', 'END SOLTUION'),
+    'other word': ('BEGIN', 'START'), 'words after it': ('END SOLUTION', 'END SOLUTION of 1'),
+    'after code': ('    ### END SOLUTION', '    x = 1  ### END SOLUTION'),
+    'nested': ('    ### END', '    ### BEGIN SOLUTION\n    ### END')}.items()}
+
+
+@pytest.mark.parametrize('name', HALF_MARKED)
+def test_whatever_looks_like_a_mark_must_be_of_a_pair(tmp_path, name):
+    sys.path.insert(0, str(ROOT/'docs'))
+    import sync
+    source = HALF_MARKED[name]
+    assert source != ANSWER and course.solution_fault(source)
+    assert any('a solution needs' in fault for fault in sync.faults_of_cell(source))
+    for use in (exercises, student_edition):
+        with pytest.raises(CourseError, match='cell 2: a solution needs'):
+            use(notebook(tmp_path/'00_x.ipynb', '# Title', source, CHECK))
+    with pytest.raises(CourseError): course.replace_solution(source)
+
+
+def test_marks_are_not_suspected_everywhere():
+    for source in (ANSWER, 'x = 1  # the end of a solution is near', '# begin here', "print('### BEGIN SOLUTION')", ''):
+        assert course.solution_fault(source) == '', source
+
+
+def test_no_name_is_no_lesson(four):
+    with pytest.raises(CourseError, match='no lesson'): find_lesson('', four)
+
+
+def test_no_message_of_a_cell_is_lost(tmp_path):
+    "Very many short ones, faster than anybody reads"
+    code = 'import sys\nfor i in range(6000):\n    sys.stdout.write("0" * 100); sys.stdout.flush()\nprint("END")'
+    report = run_notebook(notebook(tmp_path/'00_x.ipynb', '# Title', code), out=tmp_path/'out.ipynb', timeout=250.5)
+    text = ''.join(''.join(output['text']) for output in read_notebook(tmp_path/'out.ipynb')['cells'][1]['outputs'])
+    assert report.ok and text.count('0') == 600_000 and text.endswith('END\n')
+
+
+def test_kernels_at_work_can_be_ended(tmp_path):
+    import threading
+    reports = []
+    path = notebook(tmp_path/'00_x.ipynb', '# Title', 'open("begun", "w").close()\nimport time; time.sleep(300)')
+    thread = threading.Thread(target=lambda: reports.append(run_notebook(path, folder=tmp_path)))
+    thread.start()
+    while not (tmp_path/'begun').exists(): time.sleep(.05)
+    course._end_running()
+    thread.join(30)
+    assert reports and reports[0].error['name'] == 'DeadKernelError'
+
+
+def test_a_place_that_cannot_be_written_is_told_before_anything_runs(tmp_path):
+    (tmp_path/'file').touch()
+    path = notebook(tmp_path/'00_x.ipynb', '# Title', 'open("ran", "w").close()')
+    with pytest.raises(CourseError, match='nothing can be written to'):
+        run_notebook(path, out=tmp_path/'file'/'below'/'x.ipynb', folder=tmp_path)
+    assert not (tmp_path/'ran').exists()

@@ -364,6 +364,26 @@ def test_text_goes_through_too():
     assert done.stdout.strip() == '[]', done.stdout + done.stderr
 
 
+def test_a_sampler_is_for_training_and_what_is_asked_comes_in_order(pictures):
+    from torch.utils.data import WeightedRandomSampler
+    n = 18
+    def sampler(ds, shuffle): return WeightedRandomSampler([1.] * n, n)     # as many weights as items to train on
+    class Noise(nn.Module):
+        "Colours as scores"
+        def forward(self, x): return x.mean((2, 3))[:, [2, 1, 0]]
+    dls = block_of(batch_tfms=TrainOnly(lambda x: x * 0)).dataloaders(pictures, bs=4, sampler=sampler, device='cpu')
+    learn = Learner(dls, Noise(), metrics=accuracy)
+    assert len(dls.train_ds) == n and len(list(dls.train)) == 4
+    for ds_idx in (0, 1):                                        # every item once, not augmented, also the last few
+        for dl in (None, dls[ds_idx]):
+            preds, targs = learn.get_preds(ds_idx, dl=dl)
+            assert [dls.vocab[t] for t in targs] == [colour_of(item) for item in dls[ds_idx].items]
+            assert torch.equal(preds.argmax(1), targs) and learn.validate(ds_idx, dl=dl)[1] == 1
+    files = [*dls.train.items, *dls.valid.items]
+    assert [learn.predict(file)[0] for file in files[-9:]] == [colour_of(file) for file in files[-9:]]
+    assert len(learn.get_preds(dl=dls.test_dl(files))[0]) == len(files) and dls.test_dl(files).items == files
+
+
 # --- bad pictures in training ----------------------------------------------------------------------------------------
 
 def test_bad_pictures_stop_training_or_are_skipped(tmp_path, files):
@@ -552,10 +572,12 @@ def test_recipes_of_loaders(learn, files, tmp_path):
 
 
 def drawn(show):
-    "The figure that show() draws; it returns nothing, so that a notebook shows it once"
+    "The figure that show() draws; what it gives back does not show itself, so that a notebook shows it once"
     import matplotlib.pyplot as plt
     plt.close('all')
-    assert show() is None and len(plt.get_fignums()) == 1
+    shown = show()
+    assert len(plt.get_fignums()) == 1 and shown.figure is plt.gcf() and shown.axes == shown.figure.axes
+    assert shown._ipython_display_() is None
     return plt.gcf()
 
 
@@ -654,3 +676,69 @@ def test_batches_as_a_plain_loop_makes_them(pictures):
                          for f in dls.valid_ds.items]).float() / 255
     assert (x - plain).abs().mean() < .015
     assert y.tolist() == [sorted(COLOURS).index(colour_of(f)) for f in dls.valid_ds.items]
+
+
+# --- what people label and hand over ---------------------------------------------------------------------------------
+
+def test_labels_that_cannot_be_classes_are_refused_in_a_sentence(files):
+    for label in (['a', 'b'], {'a': 1}, {'a'}, np.array([1, 2])):
+        with pytest.raises(ValueError, match='label is a .*MultiCategoryBlock'):
+            block_of(get_items=None, get_y=lambda file: label).dataloaders(files)
+    for missing in (None, float('nan'), pd.NA, pd.NaT):
+        with pytest.raises(ValueError, match='missing'):
+            block_of(get_items=None, get_y=lambda file: 'a' if is_red(file) else missing).dataloaders(files)
+
+
+def test_labels_that_look_alike_are_named(files):
+    import unicodedata
+    pairs = ('cat', 'cat '), tuple(unicodedata.normalize(kind, 'café') for kind in ('NFC', 'NFD'))
+    for one, other in pairs:
+        with pytest.warns(UserWarning, match=f'{one!r}.*look alike'):
+            block_of(get_items=None, get_y=lambda file: one if is_red(file) else other).dataloaders(files)
+
+
+def test_labels_keep_their_kind_on_their_way_through_json():
+    labels = [('cat', 1), ('dog', (2, 'x')), 'text', 7, 2.5, True]
+    again = from_recipe(json.loads(json.dumps(CategoryBlock(labels).recipe())))
+    assert again.vocab == labels and list(map(type, again.vocab)) == list(map(type, labels))
+    import enum
+    class Pet(str, enum.Enum): a = 'a'
+    for label in (Path('a'), Pet.a, ('x', Path('b'))):
+        with pytest.raises(TypeError, match='a recipe holds texts'): CategoryBlock([label, 'b']).recipe()
+
+
+def test_the_class_of_pictures_by_its_name_in_the_field(files):
+    grey = ImageBlock(cls=PILImageBW)
+    assert grey == ImageBlock(PILImageBW) == ImageBlock('L') and grey.recipe() == ImageBlock('L').recipe()
+    assert from_recipe(json.loads(json.dumps(ImageBlock(white=4095).recipe()))).white == 4095
+
+
+def test_one_picture_is_one_item(files):
+    import io
+    dls = block_of(get_items=None, splitter=RandomSplitter(.25, seed=1)).dataloaders(files, bs=4, device='cpu')
+    file, content, pixels = files[0], files[0].read_bytes(), np.array(open_image(files[0]))
+    tensor = torch.from_numpy(pixels).permute(2, 0, 1)
+    right = dls.prepare(file)[0]
+    for one in (file, str(file), content, bytearray(content), memoryview(content), io.BytesIO(content), Image.open(file), pixels, tensor):
+        batches = list(dls.test_dl(one))
+        assert len(batches) == 1 and torch.allclose(batches[0][0][0], right, atol=.06), type(one)   # a file is decoded small
+    for many in (torch.stack([tensor] * 3), np.stack([pixels] * 3), [pixels] * 3, [file] * 3, np.zeros((8, 9, 9), np.uint8)):
+        assert len(dls.test_dl(many).items) == len(many)
+
+
+def test_new_loaders_skip_what_cannot_be_read_too(tmp_path, files):
+    folder = write_pictures(tmp_path/'mixed', 18)
+    broken = folder/'red_99.jpg'
+    broken.write_bytes(b'no picture')
+    block = block_of()
+    dls = block.dataloaders(folder, bs=4, on_bad='skip', device='cpu')
+    again = from_recipe(json.loads(json.dumps(dls.recipe())), device='cpu')
+    for loaders in (dls, again):
+        with pytest.warns(UserWarning, match='1 of 3 pictures cannot be read.*red_99.jpg'): dl = loaders.test_dl([files[0], broken, files[1]])
+        assert dl.items == [files[0], files[1]] and list(dl.dataset.skipped) == [str(broken)]
+        with pytest.raises(UnreadableImage, match='red_99'): loaders.prepare(broken)
+    broken.unlink()
+    strict = block.dataloaders(folder, bs=4, device='cpu')
+    assert 'on_bad' not in strict.recipe()
+    broken.write_bytes(b'no picture')
+    with pytest.raises(UnreadableImage): list(strict.test_dl([files[0], broken]))

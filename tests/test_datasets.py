@@ -638,3 +638,93 @@ def test_fetch_file_put_there_by_hand(shop, home):
     with pytest.raises(DamagedArchive, match='It lies in'):
         fetch_file(weights_name(), shop.address('demo.tgz'), Fingerprint(sha256=SHA[:8]), folder='weights')
     assert (home/'weights'/weights_name()).exists() and not shop.log
+
+
+def test_a_list_of_sums_as_windows_writes_it(home, monkeypatch):
+    folder = folder_mirror(home.parent/'m')
+    sums = (folder/'SHA256SUMS').read_text()
+    (folder/'SHA256SUMS').write_bytes(('\ufeff' + sums.replace('\n', '\r\n')).encode())
+    monkeypatch.setenv('LESSONLIB_MIRROR', str(folder))
+    assert whole(untar_data(URLs.MNIST_SAMPLE))
+
+
+def test_a_folder_that_was_emptied_is_not_the_data(shop, home):
+    folder = untar_data(shop.address('demo.tgz'))
+    for file in folder.rglob('*'):
+        if file.is_file(): file.unlink()                                # the folders are left
+    assert whole(untar_data(shop.address('demo.tgz')))
+    shutil.rmtree(folder)
+    folder.mkdir()
+    assert whole(untar_data(shop.address('demo.tgz')))
+    next(file for file in folder.rglob('*') if file.is_file()).unlink()  # somebody cleaned: that stays
+    n = len(shop.log)
+    assert untar_data(shop.address('demo.tgz')) == folder and len(shop.log) == n
+
+
+# ---- one name, two addresses; mirrors as people write them
+
+def test_two_addresses_of_one_name_at_once(shop, home):
+    shop.files = {'first/set.tgz': tar_bytes([GOOD]), 'second/set.tgz': DEMO}
+    shop.pause, outcome, begun = .3, {}, threading.Event()
+    def ask(place):
+        try: outcome[place] = untar_data(shop.address(f'{place}/set.tgz'))
+        except DatasetError as error: outcome[place] = error
+    first = threading.Thread(target=ask, args=('first',))
+    first.start()
+    wait_for(lambda: shop.log)
+    ask('second')
+    first.join()
+    assert whole(outcome['first'], {'good.txt': b'good'})
+    assert 'already holds' in str(outcome['second']) and 'first/set.tgz' in str(outcome['second'])
+
+
+def test_an_archive_in_the_cache_is_not_given_for_another_of_its_name(shop, home):
+    shop.files = {'first/set.tgz': tar_bytes([GOOD]), 'second/set.tgz': DEMO}
+    file = fetch_file('set.tgz', shop.address('first/set.tgz'))
+    for use in (lambda: fetch_file('set.tgz', shop.address('second/set.tgz')),
+                lambda: mirror_data(home/'mirror', [shop.address('second/set.tgz')])):
+        with pytest.raises(DatasetError, match='already holds'): use()
+    assert sha256_of(file) != SHA
+    assert fetch_file('set.tgz', shop.address('second/set.tgz'), Fingerprint(sha256=SHA)) and sha256_of(file) == SHA
+
+
+@pytest.mark.parametrize('name', ['12345', 'data.tbz2', 'data-12345'])
+def test_an_address_without_a_known_ending(name, shop, home):
+    shop.files[name] = tar_bytes(((f'set/{k}', v) for k, v in FILES.items()), 'w:bz2')
+    assert whole(untar_data(shop.address(name)))
+
+
+@pytest.mark.parametrize('mirror', ['http://[', 'http://127.0.0.1:x', 'http://127.0.0.1:99999999', 'http://a..b/',
+                                    f'http://{"a" * 300}/'])
+def test_a_mirror_that_is_no_address(mirror, words, home, monkeypatch, no_network, capsys):
+    monkeypatch.setenv('LESSONLIB_MIRROR', mirror)
+    with pytest.raises(DatasetError): untar_data('mnist_tiny', network=False)
+    assert list_data()
+    assert course_data('mnist_tiny').parent.name == 'mnist_tiny-v3'
+
+
+@pytest.mark.parametrize('encoding', ['utf-16', 'utf-8-sig', 'utf-8'])
+def test_sums_as_other_programs_write_them(encoding, home, monkeypatch):
+    folder = folder_mirror(home.parent/'m')
+    sums = (folder/'SHA256SUMS').read_text()
+    (folder/'SHA256SUMS').write_bytes(sums.encode(encoding))
+    monkeypatch.setenv('LESSONLIB_MIRROR', str(folder))
+    assert whole(untar_data('mnist_sample', network=False))
+    (folder/'SHA256SUMS').write_bytes(b'<html>\xe9</html>')
+    with pytest.raises(DatasetError, match='no text'): untar_data('mnist_sample', force_download=True, network=False)
+
+
+def test_a_set_whose_replacement_was_broken_off_is_still_there(shop, home):
+    folder = untar_data(shop.address('demo.tgz'))
+    folder.rename(folder.with_name('.demo.old'))                       # killed between two names
+    shop.files.clear()
+    (home/'archives'/'demo.tgz').unlink()
+    assert whole(untar_data(shop.address('demo.tgz')))
+
+
+@pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='there are no named pipes here')
+def test_verify_data_does_not_wait_for_a_pipe(shop, home):
+    folder = untar_data(shop.address('demo.tgz'))
+    (folder/'labels.csv').unlink()
+    os.mkfifo(folder/'labels.csv')
+    assert 'labels.csv' in verify_data()[0].problem

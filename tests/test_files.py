@@ -1,12 +1,17 @@
 "Files: written whole or not at all, checked, fetched, unpacked without harm; progress, hints and locks."
+import gzip
 import hashlib
 import io
 import ntpath
+import os
 import posixpath
 import random
 import socket
 import sys
 import tarfile
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pytest
@@ -17,7 +22,7 @@ from helpers.archives import (DEMO, FILES, GOOD, SHA, entry, home, left, shop, t
 from lessonlib import files
 from lessonlib.files import (DamagedArchive, DatasetError, DownloadFailed, Fingerprint, UnsafeArchive,
                              _open_url, _safe_name, atomic_path, check_archive, did_you_mean, download,
-                             extract_archive, file_lock, progress)
+                             extract_archive, file_lock, progress, sha256_of)
 
 
 # ---- whole or not at all
@@ -270,3 +275,129 @@ def test_archives_of_any_names_touch_nothing_else(names, kind, tmp_path_factory)
 def test_lock_is_free_after_an_error(home):
     with pytest.raises(ZeroDivisionError), file_lock('demo'): 1 / 0
     with file_lock('demo'): pass
+
+
+# ---- what killed writers leave, what strangers send
+
+def test_the_dead_are_swept_away_and_the_living_are_not(tmp_path):
+    goal, old = tmp_path/'model.bin', time.time() - 3 * 86400
+    dead, alive, other = (tmp_path/f'.{name}.0badcafe.partial' for name in ('model.bin', 'model.bin', 'model.bin.2'))
+    alive = alive.with_name('.model.bin.abad1dea.partial')
+    for folder in (dead, alive, other):
+        folder.mkdir()
+        (folder/'half').write_text('half')
+        os.utime(folder, (old, old))
+    claim = files._claim(alive)                                     # somebody is slow, but at work
+    with atomic_path(goal) as part: part.write_text('whole')
+    if files.fcntl: assert alive.exists()
+    assert not dead.exists() and other.exists() and goal.read_text() == 'whole'
+    if claim is not None: os.close(claim)
+    with atomic_path(goal) as part: part.write_text('again')
+    assert not alive.exists()
+
+
+def test_thousands_of_links_cost_what_files_cost(tmp_path, monkeypatch):
+    links = [entry(f'demo/{n}', tarfile.SYMTYPE if n % 2 else tarfile.LNKTYPE, 'good.txt' if n % 2 else 'demo/./good.txt')
+             for n in range(3000)]
+    (tmp_path/'a.tgz').write_bytes(tar_bytes([links[0], GOOD, *links[1:]]))
+    lookups, find = [], tarfile.TarFile._getmember
+    monkeypatch.setattr(tarfile.TarFile, '_getmember', lambda *args, **kwargs: lookups.append(1) or find(*args, **kwargs))
+    start = time.process_time()
+    found = extract_archive(tmp_path/'a.tgz', tmp_path/'out')
+    assert len(found) == 3001 and not lookups and time.process_time() - start < 10
+    assert {(tmp_path/'out'/str(n)).read_bytes() for n in range(3000)} == {b'good'} and len(set(found.values())) == 1
+
+
+def test_copies_of_links_count_towards_the_limit(tmp_path):
+    (tmp_path/'a.tgz').write_bytes(tar_bytes([('demo/x', bytes(50_000)),
+                                              *(entry(f'demo/{n}', tarfile.SYMTYPE, 'x') for n in range(30))]))
+    with pytest.raises(UnsafeArchive, match='more than 1.0 MB'): extract_archive(tmp_path/'a.tgz', tmp_path/'o', 1_000_000)
+
+
+@pytest.mark.parametrize('kind', [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK])
+@pytest.mark.parametrize('first', [True, False])
+def test_a_header_that_is_too_long_is_not_read(kind, first, tmp_path):
+    item = tarfile.TarInfo('long')
+    item.type, item.size = kind, 30_000_000
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode='w:gz', compresslevel=1) as archive:
+        good = tarfile.TarInfo('demo/good.txt')
+        if not first: archive.addfile(good)
+        archive.fileobj.write(item.tobuf())
+        archive.fileobj.write(bytes(30_000_000))
+    (tmp_path/'a.tgz').write_bytes(buffer.getvalue())
+    with pytest.raises(UnsafeArchive, match='a header says that it has 30.0 MB'): extract_archive(tmp_path/'a.tgz', tmp_path/'o')
+    assert [path.name for path in tmp_path.iterdir()] == ['a.tgz']
+
+
+def test_endless_zeros_after_the_end(tmp_path):
+    (tmp_path/'a.tgz').write_bytes(gzip.compress(tar_bytes([GOOD], 'w') + bytes(9_000_000)))
+    with pytest.raises(UnsafeArchive, match='more than'): extract_archive(tmp_path/'a.tgz', tmp_path/'o', 1_000_000)
+
+
+@pytest.mark.parametrize('lengths', [True, False])
+def test_no_more_comes_than_was_published(lengths, shop, home):
+    shop.files['large.bin'], shop.lengths = bytes(5_000_000), lengths
+    with pytest.raises(DamagedArchive, match='expected 1,000'): download(shop.address('large.bin'), home/'x', Fingerprint(1000))
+    assert left(home, parts=True) == [] and shop.log[0].sent < 5_000_000
+
+
+@pytest.mark.parametrize('name', ['n' * 300, '/'.join(['d' * 100] * 50)])
+@pytest.mark.parametrize('kind', [tar_bytes, zip_bytes])
+def test_names_too_long_for_a_disk(name, kind, tmp_path):
+    (tmp_path/'a').write_bytes(kind([('demo/x', b'x'), (f'demo/{name}', b'y')]))
+    with pytest.raises(DamagedArchive, match='too long'): extract_archive(tmp_path/'a', tmp_path/'o')
+    assert [path.name for path in tmp_path.iterdir()] == ['a']
+
+
+@pytest.mark.parametrize('address', ['http://[', 'http://127.0.0.1:x/a', 'http://127.0.0.1:99999999/a', 'http:///a'])
+def test_what_is_no_address(address, home):
+    with pytest.raises(DatasetError, match='address'): download(address, home/'a', attempts=1)
+
+
+@pytest.mark.parametrize('address', ['http://a..b/x', f'http://{"a" * 300}/x'])
+def test_what_no_name_server_can_be_asked(address, home):
+    with pytest.raises(DownloadFailed, match='is no address'): download(address, home/'a', attempts=1)
+
+
+def test_addresses_in_any_script(shop, home):
+    shop.files['%C3%A4%20b.tgz'] = DEMO
+    assert download(shop.address('ä b.tgz'), home/'x') == SHA
+
+
+HEADERS = {'length that is no number': (200, {'Content-Length': 'abc'}), 'length of 5,000 digits': (200, {'Content-Length': '9' * 5000}),
+           'a part nobody asked for': (206, {'Content-Range': 'bytes 100-199/200'}),
+           'a range of 5,000 digits': (206, {'Content-Range': f'bytes {"9" * 5000}-5/7'}),
+           'a bad new address': (302, {'Location': 'http://[bad/x'}), 'a bad new port': (302, {'Location': 'http://127.0.0.1:x/x'})}
+
+
+@pytest.mark.parametrize('name', HEADERS)
+def test_servers_that_lie(name, home):
+    status, headers = HEADERS[name]
+    class Liar(BaseHTTPRequestHandler):
+        def log_message(self, *words): pass
+        def do_GET(self):
+            self.send_response(status)
+            for header in {'ETag': '"1"', **headers}.items(): self.send_header(*header)
+            self.end_headers()
+            if status != 302: self.wfile.write(DEMO)
+    server = ThreadingHTTPServer(('127.0.0.1', 0), Liar)
+    threading.Thread(target=server.serve_forever, args=(.02,), daemon=True).start()
+    try: assert download(f'http://127.0.0.1:{server.server_port}/a', home/'a', attempts=1, timeout=2.) == SHA
+    except DatasetError: assert status != 200 and left(home, parts=True) == []
+    finally: server.shutdown(), server.server_close()
+
+
+@pytest.mark.parametrize('below', ['', 'below'])
+def test_a_cache_that_cannot_be_one(below, tmp_path, monkeypatch):
+    (tmp_path/'file').write_text('a file')
+    monkeypatch.setenv('LESSONLIB_HOME', str(tmp_path/'file'/below))
+    with pytest.raises(DatasetError, match='Set LESSONLIB_HOME to a folder'), file_lock('pets'): pass
+
+
+def test_two_downloads_to_one_file_take_turns(shop, home):
+    shop.pause, digests = .01, []
+    threads = [threading.Thread(target=lambda: digests.append(download(shop.address('demo.tgz'), home/'x'))) for _ in range(2)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    assert digests == [SHA] * 2 and sha256_of(home/'x') == SHA

@@ -301,3 +301,53 @@ def test_import_is_light():
     script = 'import json, sys; import lessonlib.interpretation; print(json.dumps(sorted(sys.modules)))'
     done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, check=True, cwd=Path(__file__).parent.parent)
     assert not set(json.loads(done.stdout)) & {'torchvision', 'matplotlib', 'pandas', 'sklearn', 'ipywidgets', 'IPython', 'timm', 'PIL'}
+
+
+def test_items_that_nobody_has_labelled_cost_nothing_and_come_last():
+    dls = tensors()
+    x, y = dls.valid.tensors
+    y[::4] = -100
+    learn = learner(dls, nn.CrossEntropyLoss())
+    interp = ClassificationInterpretation.from_learner(learn)
+    unlabelled = set(range(0, 21, 4))
+    losses, order = interp.top_losses()
+    assert losses.isfinite().all() and {*order[-len(unlabelled):].tolist()} == unlabelled
+    assert interp.confusion_matrix().sum() == 21 - len(unlabelled)
+    assert '(no label)' in interp.describe(0) and '(no label)' not in interp.describe(1)
+    interp.plot_top_losses(21)
+    masks = torch.randint(0, 3, (4, 6, 6))
+    masks[1] = -100
+    each = item_losses(nn.CrossEntropyLoss(), torch.randn(4, 3, 6, 6), masks)
+    assert each[1] == 0 and (each[[0, 2, 3]] > 0).all()
+
+
+def test_top_losses_belong_to_items_whatever_a_sampler_does():
+    from torch.utils.data import DataLoader, SubsetRandomSampler, TensorDataset, WeightedRandomSampler
+    x = torch.arange(40.)[:, None]
+    ds = TensorDataset(x, torch.zeros(40, 1))
+    dls = DataLoaders(DataLoader(ds, 8, sampler=WeightedRandomSampler([1.] * 20 + [9.] * 20, 40)),
+                      DataLoader(ds, 8, sampler=SubsetRandomSampler(range(30, 40))), device='cpu')
+    learn = Learner(dls, nn.Identity(), F.mse_loss)
+    assert torch.equal(learn.get_preds(0)[0], x) and torch.equal(learn.get_preds()[0], x[30:])
+    assert torch.equal(learn.get_preds(dl=dls.train)[0], x)
+    for ds_idx, n in ((0, 40), (1, 10)):
+        interp = Interpretation.from_learner(learn, ds_idx)
+        losses, places = interp.top_losses(3)
+        assert len(interp) == n and torch.equal(torch.cat([interp.ds[i][0]**2 for i in places.tolist()]), losses)
+
+
+def test_top_losses_come_with_their_items_and_in_rows(animals):
+    interp = ClassificationInterpretation.from_learner(animal_learner(animals))
+    losses, places, items = interp.top_losses(2, items=True)
+    assert items == [interp.ds.items[i] for i in places.tolist()]
+    grid = interp.plot_top_losses(2, nrows=2).axes[0].get_gridspec()
+    assert (grid.nrows, grid.ncols) == (2, 1)
+
+
+@pytest.mark.parametrize('n', [101, 3000])
+def test_a_matrix_of_many_classes_keeps_its_size(n):
+    t = torch.arange(n)
+    interp = ClassificationInterpretation(None, t, t, torch.zeros(n), vocab=[f'bird {i}' for i in range(n)])
+    interp.actual = interp.predicted = t
+    ax = interp.plot_confusion_matrix()
+    assert max(ax.figure.get_size_inches()) < 10 and not ax.texts and len(ax.get_xticks()) < 30

@@ -165,3 +165,54 @@ def test_check_split_names_what_is_wrong(sides, words):
 def test_parts_can_be_copied_sent_and_read(part):
     for twin in (copy.copy(part), copy.deepcopy(part), pickle.loads(pickle.dumps(part))): assert twin == part
     assert repr(part).startswith(type(part).__name__ + '(')
+
+
+# --- what other people's folders and tables hold ---------------------------------------------------------------------
+
+def test_each_picture_is_found_once_whatever_links_there_are(tmp_path):
+    touch(tmp_path/'data', 'cat/a.png', 'dog/b.png')
+    touch(tmp_path/'outside', 'c.png', 'deep/d.png')
+    data = tmp_path/'data'
+    os.symlink(data, data/'dog'/'all', target_is_directory=True)              # back to the top
+    os.symlink(data/'dog', data/'a_link', target_is_directory=True)           # comes first by its name
+    os.symlink(tmp_path/'outside', data/'more', target_is_directory=True)     # this one brings something
+    os.symlink(tmp_path/'outside', data/'more_again', target_is_directory=True)
+    os.symlink(tmp_path, tmp_path/'outside'/'up', target_is_directory=True)
+    found = [f.relative_to(data).as_posix() for f in get_image_files(data)]
+    assert found == ['cat/a.png', 'dog/b.png', 'more/c.png', 'more/deep/d.png']
+
+
+def test_pictures_of_other_kinds_are_taken_or_named(tmp_path):
+    touch(tmp_path, 'a.jpg', 'b.jpe', 'c.jp2', 'd.avif', 'e.heic', 'f.heic', 'g.CR2', 'labels.csv', 'note.txt')
+    with pytest.warns(UserWarning, match='2 × .heic, 1 × .cr2'): found = get_image_files(tmp_path)
+    assert [f.name for f in found] == ['a.jpg', 'b.jpe', 'c.jp2', 'd.avif']
+
+
+def test_what_lies_deeper_than_its_label_is_counted():
+    items = ['train/cat/1.jpg', 'train/cat/more/2.jpg', 'train/3.jpg', 'valid/dog/4.jpg']
+    with pytest.warns(UserWarning, match='2 of 4 files are on neither side'): sides = GrandparentSplitter()(items)
+    assert sides == ([0], [3])
+
+
+def test_missing_values_of_every_library():
+    for missing in (None, float('nan'), np.nan, pd.NA, pd.NaT, np.datetime64('NaT')):
+        with pytest.raises(ValueError, match='empty'): ColReader('a')(dict(a=missing))
+        assert ColReader('a', label_delim=' ')(dict(a=missing)) == []
+    table = pd.DataFrame(dict(side=pd.Series(['train', pd.NA], dtype='string')))
+    with pytest.raises(ValueError, match='empty'): ColSplitter('side', on='valid')(table)
+
+
+def test_whole_paths_in_a_table_stay_as_they_are(tmp_path):
+    read = ColReader('f', pref=tmp_path, suff='.png')
+    assert read(dict(f='a')) == str(tmp_path/'a.png') and read(dict(f=tmp_path/'b'/'c')) == str(tmp_path/'b'/'c.png')
+    assert ColReader('f', pref='x_')(dict(f='/a')) == 'x_/a'         # a text is put before, whatever comes
+
+
+@pytest.mark.parametrize('cols', [pd.Index(['a', 'b']), np.array(['a', 'b']), ('a', 'b'), dict(a=1, b=2).keys()])
+def test_columns_in_any_collection(cols): assert ColReader(cols)(dict(a=1, b=2)) == [1, 2]
+
+
+def test_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    touch(tmp_path/'pictures', 'a.png')
+    assert get_image_files('~/pictures') == [tmp_path/'pictures'/'a.png']

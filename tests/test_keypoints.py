@@ -85,12 +85,12 @@ def test_a_corner_stays_on_its_pixel_at_every_size(size, new, corner):
     (h, w), (bottom, right) = size, corner
     mask = torch.zeros(h, w, dtype=torch.uint8)
     mask[-bottom, -right] = 1
-    point = [[w - .5 if right else .5, h - .5 if bottom else .5]]
+    point = [[w - 1. if right else 0., h - 1. if bottom else 0.]]
     new = tuple(max(a, b) for a, b in zip(size, new))       # where it is made smaller, a pixel may vanish
     painted, moved = Resize(new, 'squish')((tv_tensors.Mask(mask), tv_tensors.KeyPoints(point, canvas_size=size)), False)
-    x, y = moved[0].floor().long().tolist()
+    x, y = moved[0].round().long().tolist()
     assert painted[y, x] == 1
-    torch.testing.assert_close(scale_points(moved.as_subclass(torch.Tensor), new), scale_points(torch.tensor(point), size),
+    torch.testing.assert_close(scale_points(moved.as_subclass(torch.Tensor) + .5, new), scale_points(torch.tensor(point) + .5, size),
                                atol=1e-5, rtol=1e-4)
 
 
@@ -180,6 +180,29 @@ def test_the_point_stays_on_its_dot_in_validation(item_tfms):
     for x, y in dls.valid:
         off = (brightest(x) - y).abs() * torch.tensor(item_tfms.size[::-1]) / 2
         assert off.max() < .6, off
+
+
+@pytest.mark.parametrize('counted', [False, True])
+def test_a_point_is_on_its_pixel_in_either_way_to_count(counted):
+    "Pixels counted from 0, or measured from the edge: mirrored, shown and answered in the same way"
+    pixels = np.zeros((40, 50, 3), np.uint8)
+    pixels[7, 49] = 255
+    half = 0 if counted else .5
+    items = [(Image.fromarray(pixels), [49 + half, 7 + half])] * 6
+    dls = dls_of(items, PointBlock(counted=counted), None, Augment([Flip(1.)]), bs=2)
+    (picture, point), = dls.train.decode_batch(next(iter(dls.train)), 1)
+    row, column = divmod(int(picture[0].argmax()), 50)
+    assert (row, column) == (7, 0)
+    torch.testing.assert_close(point[0], torch.tensor([0. + half, 7 + half]), atol=1e-3, rtol=0)
+    (_, point), = dls.valid.decode_batch(next(iter(dls.valid)), 1)
+    torch.testing.assert_close(point[0], torch.tensor([49. + half, 7 + half]), atol=1e-3, rtol=0)
+    answer = dls.answer(items[0], next(iter(dls.valid))[1][0])[0]
+    torch.testing.assert_close(answer[0], torch.tensor([49. + half, 7 + half]), atol=1e-2, rtol=0)
+    for draw in (lambda ax: dls.valid_ds.show(0, ax), lambda ax: dls.blocks[1].show(point, ax)):
+        ax = plt.subplots()[1]
+        draw(ax)
+        assert ax.collections[-1].get_offsets()[0].tolist() == pytest.approx([49, 7], abs=.01)
+        plt.close('all')
 
 
 def test_wrongly_moved_points_would_be_seen():

@@ -465,3 +465,12 @@ def test_the_lesson_runs_unchanged_on_real_data(root, tmp_path, monkeypatch):
     printed = printed_on_real_data(root/'nbs'/'29_lr_finder.ipynb', ['oxford-iiit-pet.tgz', 'mnist_sample.tgz'], tmp_path,
                                    monkeypatch)
     assert 'times the guess' in printed and 'accuracy on the first half' in printed
+
+
+def test_a_loss_of_nan_on_the_curve_is_no_reading():
+    rates = [10 ** (-5 + i / 10) for i in range(50)]
+    losses = [1 - .01 * i for i in range(25)] + [.75 - .02 * i for i in range(15)] + [.9] * 8
+    for read in (lr_finder.minimum, lr_finder.steep, lr_finder.valley, lr_finder.slide):
+        for end in (math.nan, math.inf):
+            assert read(rates, losses + [end] * 2, 50) == pytest.approx(read(rates[:48], losses, 50)), read.__name__
+        with pytest.raises(ValueError, match='none is finite'): read(rates, [math.nan] * 50, 50)

@@ -217,7 +217,7 @@ def test_other_mistakes_are_told():
     tokens = DataLoaders.from_tensors((torch.full((9, 5), 12), torch.zeros(9).long()), device='cpu')
     with pytest.raises(IndexError, match='int64 from 12 to 12'): learner(tokens, embed).fit(1)
     with pytest.raises(ValueError, match='one number'): learner(loss_func=nn.CrossEntropyLoss(reduction='none')).fit(1)
-    with pytest.raises(ValueError, match='inputs \\(1, 5\\)'): learner(data(n=9, bs=8, n_valid=None)).fit(1)
+    with pytest.raises(ValueError, match='inputs \\(1, 5\\)'): learner(data(n=9, bs=1, n_valid=None)).fit(1)
     with pytest.raises(RuntimeError, match='inputs \\(9, 4\\)'):
         learner(DataLoaders.from_tensors((x[:, :4], torch.zeros(9).long()), device='cpu')).fit(1)
     with pytest.raises(ValueError, match='same number of rows, got \\[9, 8\\]'): TensorDataLoader(x, x[:8])
@@ -304,3 +304,114 @@ def test_get_preds_follows_a_loaders_order():
     inputs, preds, targets = learn.get_preds(dl=mixed, with_input=True)
     assert torch.equal(targets, y) and torch.equal(inputs, x)
     torch.testing.assert_close(preds, learn.get_preds(dl=Sorted(zip(x.split(5), y.split(5))))[0])
+
+
+# ---- nothing that is asked is answered for another
+
+def test_a_last_batch_of_one_row_is_left_out_where_batch_norm_could_not_take_it():
+    learn = learner(data(n=9, bs=8))
+    with learn.no_logging(): learn.fit(2)
+    assert len(learn.recorder.losses) == 2 and math.isfinite(learn.recorder.values[0][0])
+    plain = learner(data(n=9, bs=8), nn.Linear(5, 3))
+    with plain.no_logging(): plain.fit(2)
+    assert len(plain.recorder.losses) == 4
+
+
+def one_argument(pred): return pred.mean()
+def no_such(pred, targ): return pred.no_such_method()
+
+
+@pytest.mark.parametrize('metric', ['accuracy', .5])
+def test_what_is_no_metric_is_refused_by_the_learner(metric):
+    with pytest.raises(TypeError, match='A metric is a function'): learner(metrics=metric)
+    learn = learner()
+    learn.metrics = [metric]
+    with pytest.raises(TypeError, match='A metric is a function'): learn.fit(1)
+
+
+@pytest.mark.parametrize('metric', [one_argument, AvgMetric(no_such), AccumMetric(no_such), F.mse_loss])
+def test_a_metric_that_cannot_work_is_refused_before_the_first_batch(metric):
+    class Count(Callback):
+        n = 0
+        def before_batch(self): self.n += self.learn.training
+    learn, count = learner(metrics=metric), Count()
+    with pytest.raises((TypeError, AttributeError, RuntimeError)): learn.fit(1, cbs=count)
+    assert count.n == 0
+
+
+def test_trying_metrics_first_changes_nothing():
+    "Also a metric that needs many items is let through, and it is tried once only."
+    calls = []
+    def picky(pred, targ):
+        calls.append(len(targ))
+        if len(targ) < 20: raise ValueError('too few')
+        return (pred.argmax(1) == targ).float().mean()
+    one, other = learner(metrics=AccumMetric(picky)), learner()
+    for learn in (one, other):
+        set_seed(3)
+        with learn.no_logging(): learn.fit(2)
+    assert same(weights(one), weights(other)) and calls == [2, 2, 21, 21, 21]
+    with one.no_logging(): one.fit(1)
+    assert calls == [2, 2, 21, 21, 21, 21]
+
+
+def test_predictions_have_callbacks_of_their_own():
+    class Notes(Callback):
+        last, log = None, []
+        def __init__(self): self.log = []
+        def before_batch(self): self.last = self.iter; self.log.append(self.iter)
+    notes = Notes()
+    learn = learner(cbs=notes)
+    before = {name: id(value) for name, value in vars(learn).items()}
+    learn.get_preds(); learn.validate(); learn.predict(torch.randn(5))
+    assert (notes.last, notes.log) == (None, []) and notes.learn is learn
+    assert {name: id(value) for name, value in vars(learn).items()} == before
+
+
+def test_a_metric_that_somebody_holds_tells_of_the_last_validation():
+    metric = AvgMetric(accuracy)
+    learn = learner(metrics=metric)
+    assert learn.validate()[1] == metric.value
+
+
+def test_modes_return_when_the_last_has_asked():
+    from lessonlib.progress import evaluating
+    model = net().train()
+    first, second = evaluating(model), evaluating(model)
+    first.__enter__(); second.__enter__()
+    first.__exit__(None, None, None)
+    assert not any(m.training for m in model.modules())      # the second is still asking
+    second.__exit__(None, None, None)
+    assert all(m.training for m in model.modules())
+
+
+def test_targets_that_do_not_count_spoil_no_loss_and_no_metric():
+    x, y = torch.randn(40, 5), torch.randint(0, 3, (40,))
+    y[:16] = -100                                            # nobody has labelled the first batches
+    learn = learner(DataLoaders.from_tensors((x, y), (x, y), bs=8, device='cpu'), metrics=accuracy)
+    share = learn.validate()[1]
+    with torch.no_grad(): pred = learn.model.eval()(x)
+    assert share == pytest.approx((pred.argmax(1) == y)[16:].float().mean().item())
+    learn.loss_func = nn.CrossEntropyLoss()
+    assert learn.validate()[0] == pytest.approx(F.cross_entropy(pred, y).item(), rel=1e-5)
+    with pytest.raises(FloatingPointError, match='all are -100'), learn.no_logging():
+        learner(DataLoaders.from_tensors((x[:8], y[:8]), device='cpu'), loss_func=nn.CrossEntropyLoss()).fit(1)
+
+
+@pytest.mark.parametrize('bs', [1, 4, 16, 40])
+def test_the_validation_loss_with_class_weights_is_that_of_all_items_at_once(bs):
+    set_seed(1)
+    x, y, loss_func = torch.randn(40, 5), (torch.rand(40) < .1).long(), nn.CrossEntropyLoss(torch.tensor([1., 20., 3.]))
+    learn = learner(DataLoaders.from_tensors((x, y), (x, y), bs=bs, device='cpu'), loss_func=loss_func)
+    with torch.no_grad(): whole = loss_func(learn.model.eval()(x), y).item()
+    assert learn.validate()[0] == pytest.approx(whole, rel=1e-5)
+
+
+def test_arrays_are_taken_as_tensors_are():
+    x, y = torch.randn(20, 5), torch.randint(0, 3, (20,))
+    arrays = x.double().numpy()[::-1][::-1], y.numpy()
+    learn = learner(DataLoaders.from_tensors(arrays, arrays, bs=8, device='cpu'), metrics=accuracy)
+    preds = learn.get_preds()[0]
+    assert torch.allclose(learn.get_preds(dl=[arrays])[0], preds)
+    assert torch.allclose(learn.predict(arrays[0][3])[2], preds[3], atol=1e-6)
+    with learn.no_logging(): learn.fit(1)

@@ -248,3 +248,29 @@ def test_a_recipe_goes_through_json():
 def test_loaders_say_what_they_are():
     assert repr(loaders()).startswith('CollabDataLoaders on cpu: TensorDataLoader of 240 items')
     assert 'object at' not in repr(plan_ratings(9, 9, 36))
+
+
+def test_marks_say_which_ratings_to_validate_with():
+    df = pd.DataFrame(dict(user=np.repeat(range(10), 4), film=np.tile(range(4), 10), stars=np.arange(40.) % 5))
+    late = np.arange(40) >= 30
+    for given in (late, pd.Series(late), late.tolist(), torch.tensor(late), pd.Series(late, dtype='boolean')):
+        dls = CollabDataLoaders.from_df(df, valid_idx=given, bs=8, device='cpu')
+        assert len(dls.valid.tensors[0]) == 10 and dls.valid.tensors[1].tolist() == df.stars[late].tolist()
+    with pytest.raises(ValueError, match='whole numbers'): CollabDataLoaders.from_df(df, valid_idx=[.5, 1.9])
+    with pytest.raises(ValueError, match='3 times True or False'): CollabDataLoaders.from_df(df, valid_idx=[True, False, True])
+
+
+def test_users_of_two_kinds_stay_one_when_the_advice_is_followed():
+    users = [1., 2., 3.] * 4 + ['1', '2', '3'] * 4
+    df = pd.DataFrame(dict(user=pd.Series(users, dtype=object), film=list('abcd') * 6, stars=1.))
+    with pytest.raises(TypeError, match='is_integer') as caught: CollabDataLoaders.from_df(df, valid_idx=[0])
+    advice = str(caught.value).partition("with 1.0 as '1': ")[2]
+    with pytest.warns(UserWarning, match='same user'):
+        dls = CollabDataLoaders.from_df(df.assign(user=eval(advice)), valid_idx=[0], bs=4, device='cpu')
+    assert dls.classes['user'][1:] == ['1', '2', '3']
+
+
+def test_ratings_in_a_table_of_another_country(tmp_path):
+    (tmp_path/'t.csv').write_text('\n'.join(['wer;was;wie', *[f'{"abcd"[i % 4]};{"xyz"[i % 3]};{i},5' for i in range(12)]]))
+    dls = CollabDataLoaders.from_csv(tmp_path/'t.csv', sep=';', decimal=',', valid_idx=[0], bs=4, device='cpu')
+    assert sorted(y for dl in dls.loaders for y in dl.tensors[1].tolist()) == [i + .5 for i in range(12)]

@@ -11,6 +11,7 @@ from torch import nn
 from helpers.digests import digest
 from helpers.watched_learner import adagrad, build, quietly, sgd, sgd_momentum, three_groups, whole_state
 
+from lessonlib.batches import Metric
 from lessonlib.checkpoint import Checkpoint
 from lessonlib.core import set_seed
 from lessonlib.learner import Callback, layer_rates
@@ -409,3 +410,31 @@ def test_saving_goes_on_after_a_break(tmp_path):
     again = build(items=32, path=tmp_path)
     quietly(again.fit, 4, .01, cbs=cbs(resume=True))
     assert digest(again.model.state_dict()) == digest(whole.model.state_dict())
+
+
+@pytest.mark.parametrize('values, best, epochs', [([math.nan, .5, .9, .7, .6, .4], 2, 5), ([.5, math.nan, math.nan, .9], 3, 3),
+                                                  ([math.nan] * 4, None, 4)])
+def test_nan_is_never_the_best(tmp_path, values, best, epochs):
+    kept = {}
+    class Score(Metric):
+        def accumulate(self, learn): self.now = values[learn.epoch]
+        value = property(lambda self: self.now)
+    class Copy(Callback):
+        order = 52
+        def after_epoch(self): kept[self.learn.epoch] = digest(self.learn.model.state_dict())
+    learn = build(items=32, path=tmp_path)
+    learn.metrics = [Score()]
+    quietly(learn.fit, len(values), .01, cbs=[SaveModelCallback('score'), Copy])
+    assert digest(learn.model.state_dict()) == kept[len(values) - 1 if best is None else best]
+    learn = build(items=32, path=tmp_path)
+    learn.metrics = [Score()]
+    quietly(learn.fit, len(values), .01, cbs=EarlyStoppingCallback('score', patience=2))
+    assert len(learn.recorder.values) == epochs
+
+
+@pytest.mark.parametrize('cb', [lambda: SaveModelCallback(fname='best'), lambda: Checkpoint('best')])
+def test_what_cannot_be_written_says_so_before_the_first_batch(tmp_path, cb):
+    (tmp_path/'models').write_text('a file in the place of the folder')
+    learn = build(items=32, path=tmp_path)
+    with pytest.raises(OSError): quietly(learn.fit, 1, cbs=cb())
+    assert not learn.recorder.batches

@@ -636,3 +636,62 @@ def test_it_works_from_a_web_server(site, page):
         # served, the results come with a few words each
         page.wait_for_selector('#search-results ul.search li p.context')
     finally: server.shutdown()
+
+
+# ---- what other programs and other people put into notebooks
+
+@pytest.mark.parametrize('text, word, kinds', [
+    ('\x1b[31mZeroDivisionError\x1b[39m : division', 'division', ''), ('\x1b[1mbold\x1b[22m thin', 'thin', ''),
+    ('\x1b[1;31mboth\x1b[39m bold', 'bold', 'ansi-bold'), ('\x1b[38;2;0;0;31mnavy\x1b[0m', 'navy', ''),
+    ('\x1b[48;2;31;32;33mdark\x1b[0m', 'dark', ''), ('\x1b[38;5;31mnone\x1b[0m', 'none', ''), ('\x1b[92mgreen', 'green', 'ansi-green'),
+    ('\x1b]8;;https://example.org\x1b\\here\x1b]8;;\x1b\\', 'here', '')])
+def test_a_colour_ends_where_the_terminal_ends_it(text, word, kinds):
+    shown = convert.colours(text)
+    found = re.search(rf'<span class="([^"]*)">[^<]*{word}', shown)
+    assert (found[1] if found else '') == kinds and '\x1b' not in shown and 'example.org' not in shown
+
+
+def test_cells_with_one_id_keep_their_figures(converter):
+    cells = [dict(code('red()', shows('red', image_png=PICTURE)), id=identity) for identity in ('a', 'a', None, None)]
+    page = converter.page(dict(cells=cells))
+    assert len(set(re.findall('<img src="([^"]+)"', page))) == 4
+    assert len(converter.problems) == 1 and 'cell 2 has the id a' in converter.problems[0]
+
+
+def test_sync_gives_every_cell_its_own_id_and_our_line_ends(tmp_path):
+    import sync
+    cells = [dict(cell_type='code', id='a', source=['x = 1\r\n', 'y = 2']), dict(cell_type='code', id='a', source='z')]
+    (tmp_path/'a.ipynb').write_text(json.dumps(dict(cells=cells)))
+    sync.tidy_cells(tmp_path/'a.ipynb')
+    one, two = json.loads((tmp_path/'a.ipynb').read_text())['cells']
+    assert one['source'] == 'x = 1\ny = 2' and one['id'] == 'a' != two['id']
+
+
+@pytest.mark.parametrize('data, words', [
+    ({'text/html': '<script type="module">import "https://far.org/p.min"</script>'}, 'loads https://far.org/p.min'),
+    ({'text/html': '<script>require.config({paths: {p: ["https://far.org/p"]}})</script>'}, 'loads https://far.org/p'),
+    ({'text/html': '<script>let s = {}; s.src = "//far.org/p.js"</script>'}, 'loads //far.org/p.js'),
+    ({'application/vnd.plotly.v1+json': {}}, 'shows nothing on a page'),
+    ({'image/gif': 'R0lGODlhAQABAIAAAAAAAAAAACH5BAEAAAAALAAAAAABAAEAAAIBRAA7', 'text/plain': '<Image>'}, 'no alt text')])
+def test_what_needs_a_network_or_shows_nothing_is_told(converter, data, words):
+    converter.rich(dict(data=data, metadata={}), 'c-0')
+    assert len(converter.problems) == 1 and words in converter.problems[0]
+
+
+def test_scripts_of_our_own_are_not_suspected(converter):
+    converter.markup('<script>const a = "https://example.org"; box.src = frames[0]; // import\n</script>', 'a film')
+    assert converter.problems == []
+
+
+def test_a_pasted_picture_is_on_the_page(converter):
+    cell = dict(cell_type='markdown', id='m', attachments={'a dot.png': {'image/png': PICTURE}}, metadata={},
+                source='# One\n\n![a "dot"](attachment:a%20dot.png) and ![gone](attachment:gone.png)')
+    page = converter.page(dict(cells=[cell]))
+    assert '<img src="figures/m-a-dot.png" alt="a &quot;dot&quot;"' in page and converter.kept['m-a-dot.png'][1:4] == b'PNG'
+    assert len(converter.problems) == 1 and 'gone.png' in converter.problems[0]
+
+
+def test_terms_of_any_script_have_places_of_their_own():
+    terms = ['Größe', '梯度', '学习率', 'C', 'C++', 'C#', 'learning rate', 'градиент']
+    places = re.findall('<dfn id="([^"]+)"', prose.mark_terms(' '.join(f'***{term}***' for term in terms)))
+    assert len(set(places)) == len(terms) and 'term-learning-rate' in places and 'term-größe' in places

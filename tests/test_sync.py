@@ -271,3 +271,8 @@ for name in ('Learner.fit', 'Learner'):
     for doc in (inspect.getdoc(Learner.fit), inspect.getdoc(Learner)):
         rows = re.findall(r'^    \w+: .+$', doc, re.M)
         assert rows and all(row in done.stdout for row in rows)
+
+
+def test_python_that_cannot_be_compiled_is_told(small):
+    for source, words in (('#| export\nreturn 1', "'return' outside function"), ('#| export\nx = "\0"', 'is not Python')):
+        assert any(words in fault for fault in sync.faults_of_cell(source))

@@ -279,7 +279,7 @@ def test_from_csv_is_from_df(tmp_path, df):
     b = TabularDataLoaders.from_df(pd.read_csv(tmp_path/'t.csv', skipinitialspace=True), **kwargs)
     assert a.cont_names == CONTS and a.classes['sex'] == ['#na#', 'Female', 'Male']
     for x, y in zip(a.train.tensors, b.train.tensors): assert torch.equal(x, y)
-    with pytest.raises(FileNotFoundError, match='No such file'): TabularDataLoaders.from_csv(tmp_path/'u.csv')
+    with pytest.raises(FileNotFoundError, match='There is no file'): TabularDataLoaders.from_csv(tmp_path/'u.csv')
     (tmp_path/'empty.csv').write_text('')
     with pytest.raises(pd.errors.EmptyDataError): TabularDataLoaders.from_csv(tmp_path/'empty.csv')
 
@@ -415,3 +415,74 @@ def test_a_target_of_two_numbers_is_asked_about():
 def test_a_batch_larger_than_the_table_is_the_table():
     dls = prepare().dataloaders(bs=500)
     assert len(dls.train) == 1 and len(dls.one_batch()[0]) == 60
+
+
+# ---- tables as other programs, other countries and other libraries give them
+
+def test_names_come_in_any_collection():
+    df = table()
+    right = prepare().xs
+    for cats, conts in ((df.columns[:1], df.columns[1:3]), (np.array(['job']), np.array(['age', 'pay'])),
+                        ({'job'}, {'pay', 'age'}), (dict(job=1).keys(), pd.Series(['age', 'pay'])), (('job',), ('age', 'pay'))):
+        got = prepare(cat_names=cats, cont_names=conts)
+        assert got.xs.equals(right) and json.dumps(got.recipe())
+    assert prepare(y_names=df.columns[3:]).y_names == ['rich']
+    dls = TabularDataLoaders.from_df(df, cat_names=df.columns[:1], y_names=df.columns[3:], seed=1, device='cpu')
+    assert dls.to.raw_conts == ['age', 'pay']
+    assert cont_cat_split(df, dep_var=df.columns[3:]) == cont_cat_split(df, dep_var='rich')
+
+
+@pytest.mark.parametrize('kind', ['numbers', 'pairs'])
+def test_columns_may_be_named_by_numbers_or_by_pairs(kind):
+    df = table()
+    df.columns = range(4) if kind == 'numbers' else pd.MultiIndex.from_tuples(
+        [('work', 'job'), ('life', 'age'), ('work', 'pay'), ('work', 'rich')])
+    job, age, pay, rich = df.columns
+    to = TabularPandas(df, None, [job], [age, pay], [rich])
+    assert len(to.cat_names) == 2 and to.xs.shape == (60, 4)         # pay has gaps
+    again = from_recipe(json.loads(json.dumps(to.recipe())))
+    direct = TabularPandas.from_recipe(json.loads(json.dumps(to.recipe())), df[:5])
+    for other in (again.new(df[:5]), direct): assert np.array_equal(other.xs.to_numpy(float), to.new(df[:5]).xs.to_numpy(float))
+
+
+def test_the_advice_about_texts_loses_no_number():
+    for texts, word in ((['980', '1,250', '12'], 'thousands'), (['3,75', '4', '1'], 'decimal'), (['3', '4.5', '1'], 'to_numeric')):
+        df = table(60).assign(pay=texts * 20)
+        with pytest.raises(TypeError, match=word) as caught: prepare(df)
+        assert 'coerce' not in str(caught.value)
+    with pytest.raises(TypeError, match='coerce'): prepare(table(60).assign(pay=['3', 'unknown', '1'] * 20))
+
+
+def test_tables_of_other_countries(tmp_path):
+    file, right = tmp_path/'t.csv', [1000.5 + i for i in range(24)]
+    rows = [f'{"Köln Zürich Graz".split()[i % 3]};{"uv"[i % 2]};1.{i:03},5' for i in range(24)]
+    how = dict(cat_names='ort', cont_names='zahl', y_names='y', valid_idx=[0], bs=4, device='cpu', sep=';', decimal=',', thousands='.')
+    for encoding in ('cp1252', 'utf-8-sig', 'utf-8'):
+        file.write_text('\n'.join(['ort;y;zahl', *rows]), encoding=encoding)
+        dls = TabularDataLoaders.from_csv(file, encoding=encoding, **how)
+        assert sorted(dls.to.decode()['zahl'].round(3)) == right
+        assert dls.to.classes['ort'][1:] == ['Graz', 'Köln', 'Zürich']
+    file.write_text('\n'.join(['ort;y;zahl', *rows]), encoding='cp1252')
+    with pytest.raises(ValueError, match="encoding='cp1252'"): TabularDataLoaders.from_csv(file, **how)
+    file.write_text('\n'.join(['ort;y;zahl', *rows]))
+    with pytest.raises(ValueError, match="Give sep=';'"): TabularDataLoaders.from_csv(file, cat_names='ort', y_names='y')
+
+
+def test_dates_with_zones():
+    def seconds(column): return add_datepart(pd.DataFrame({'Date': column}), 'Date', time=True)
+    for texts in (['2024-01-01T00:00:00Z', '2024-07-01T12:00:00Z'], ['2024-01-01T03:00:00+01:00', '2024-01-02T00:00:00+01:00'],
+                  ['2024-01-01T00:30:00+01:00', '2024-07-01T00:00:00+02:00']):
+        made, stamps = seconds(texts), [pd.Timestamp(text) for text in texts]
+        assert made.Elapsed.tolist() == [stamp.timestamp() for stamp in stamps]
+        assert made.Hour.tolist() == [stamp.hour for stamp in stamps] and made.Day.tolist() == [stamp.day for stamp in stamps]
+    night = pd.date_range('2024-10-26 23:30', periods=5, freq='h', tz='UTC').tz_convert('Europe/Berlin')
+    made = seconds(night.to_series(index=range(5)))
+    assert made.Elapsed.diff().dropna().tolist() == [3600.] * 4 and made.Elapsed[0] == night[0].timestamp()
+    assert made.Hour.tolist() == [1, 2, 2, 3, 4]                       # the clock there was put back
+    gaps = seconds(pd.Series(['2024-01-01T00:00:00+01:00', None]))
+    assert np.isnan(gaps.Elapsed[1])
+
+
+def test_levels_that_look_alike_are_named():
+    with pytest.warns(UserWarning, match="'cook' and 'cook '"): prepare(table().replace({'job': {'pilot': 'cook '}}))
+    with pytest.warns(UserWarning, match="'no' and 'no '"): prepare(table().replace({'rich': {'yes': 'no '}}))

@@ -170,6 +170,25 @@ def test_data_are_scaled_as_the_body_wants(photos):
     assert means(vision_learner(dls, normalize=False).dls) == [imagenet_stats[0]]
 
 
+def test_whichever_loader_brings_the_pictures_the_predictions_agree(photos, tmp_path):
+    dls = loaders(photos, path=tmp_path)
+    files = dls.valid.items
+    early, kept = dls.test_dl(files), dls.valid
+    learn = tiny_learner(photos, tmp_path)
+    with quiet(learn): learn.fit(1, 1e-2)
+    right, losses = learn.get_preds()[0], learn.validate()
+    own = learn.dls.valid
+    learn.dls = dls
+    for dl in (early, kept, dls.valid, dls.test_dl(files), learn.dls.test_dl(files), learn.dls.valid, own):
+        torch.testing.assert_close(learn.get_preds(dl=dl)[0], right)
+        if dl.dataset.with_targets: assert learn.validate(dl=dl) == pytest.approx(losses)
+    other = vision_learner(dls)                                  # of a body that wants other numbers
+    assert other.stats != learn.stats
+    torch.testing.assert_close(other.get_preds(dl=learn.dls.valid)[0], other.get_preds()[0])
+    torch.testing.assert_close(learn.get_preds(dl=other.dls.valid)[0], right)     # and never twice
+    torch.testing.assert_close(learn.get_preds()[0], right)
+
+
 def test_plain_loaders_get_a_warning():
     dls = DataLoaders.from_tensors([torch.rand(16, 3, 32, 32), torch.randint(0, 2, (16,))], vocab=['a', 'b'],
                                    loss_func=nn.CrossEntropyLoss())

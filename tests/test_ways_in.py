@@ -177,3 +177,32 @@ def test_pictures_to_be_tested_ride_along(files, tagged, tmp_path):
     assert labelled.test is None and len(labelled.transform(size=8).databunch(bs=2)) == 2
     with pytest.raises(ValueError, match='first call split_by_rand_pct'): ImageList.from_folder(folder).add_test(files)
     with pytest.raises(FileNotFoundError, match='no folder'): labelled.add_test_folder('nowhere')
+
+
+def test_tables_of_other_programs(tmp_path):
+    for i in range(8): scene(seed=i).save(tmp_path/f'{i}.png')
+    towns = pd.DataFrame(dict(datei=[f'{i}.png' for i in range(8)], ort=['Köln', 'Zürich'] * 4))
+    for encoding in ('cp1252', 'utf-8-sig', 'utf-8'):
+        towns.to_csv(tmp_path/'t.csv', sep=';', encoding=encoding, index=False)
+        for how in (dict(delimiter=';'), dict(sep=';')):
+            one = ImageDataLoaders.from_csv(tmp_path, 't.csv', encoding=encoding, bs=2, seed=1, device='cpu', **how)
+            chain = ImageList.from_csv(tmp_path, 't.csv', encoding=encoding, **how).split_by_rand_pct(.25, seed=1).label_from_df()
+            assert list(one.vocab) == list(chain.databunch(bs=2).vocab) == ['Köln', 'Zürich']
+
+
+def test_whole_paths_in_a_table_and_several_labels(tmp_path):
+    for i in range(8): scene(seed=i).save(tmp_path/f'{i}.png')
+    whole = pd.DataFrame(dict(file=[str((tmp_path/f'{i}.png').absolute()) for i in range(8)], tags=['sea', 'sea sky', 'sky', 'sea'] * 2))
+    for df in (whole, whole.assign(file=[tmp_path/f'{i}.png' for i in range(8)])):
+        for path in ('.', tmp_path, tmp_path/'elsewhere'):
+            dls = ImageDataLoaders.from_df(df, path, label_delim=' ', seed=1, bs=2, drop_last=False, device='cpu')
+            assert sum(len(x) for dl in dls.loaders for x, _ in dl) == 8 and dls.vocab == ['sea', 'sky']
+
+
+def test_pictures_that_a_split_by_folder_leaves_out_are_counted(tmp_path):
+    for name in ('train/a/1.png', 'train/b/2.png', 'valid/a/3.png', 'valid/b/4.png', 'train/a/more/5.png', 'train/6.png'):
+        (tmp_path/name).parent.mkdir(parents=True, exist_ok=True)
+        scene().save(tmp_path/name)
+    for make in (lambda: ImageDataLoaders.from_folder(tmp_path, bs=2),
+                 lambda: ImageList.from_folder(tmp_path).split_by_folder().label_from_folder().databunch(bs=2)):
+        with pytest.warns(UserWarning, match='2 of 6 files are on neither side'): make()

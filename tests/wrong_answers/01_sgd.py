@@ -7,6 +7,8 @@ WRONG = {
         'return (predictions - targets).abs()',             # not one number
     ],
     'check_one_step': [
+        'loss(params.requires_grad_()).backward()\n'
+        'return params.detach() - lr * params.grad',        # leaves a gradient where there was none
         'params = params.detach().clone().requires_grad_()\n'
         'loss(params).backward()\n'
         'return params.detach() + lr * params.grad',        # up the hill
