@@ -5,6 +5,8 @@ it; so it answers to the same names whatever was imported before. `callbacks` na
 add to its default callbacks.
 """
 methods = {
+    '_apart': 'progress',
+    '_loader': 'progress',
     '_look': 'progress',
     'export': 'checkpoint',
     'find_batch_size': 'scaling',

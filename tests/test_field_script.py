@@ -14,21 +14,23 @@ import pytest
 from lessonlib.course import describe_error, read_notebook, run_notebook
 from lessonlib.drawn_pets import make_pets
 from lessonlib.drawn_scenes import make_heads, make_streets, make_tiles
+from lessonlib.written_reviews import make_reviews
 
-SCRIPT, TABLES, TILES, STREETS, POINTS = (Path(__file__).parent/'helpers'/f'field_{name}.py' for name in
-                                          ('script', 'tables', 'tiles', 'segmentation', 'points'))
+SCRIPT, TABLES, TILES, STREETS, POINTS, TEXT = (Path(__file__).parent/'helpers'/f'field_{name}.py' for name in
+                                          ('script', 'tables', 'tiles', 'segmentation', 'points', 'text'))
 BREEDS = ['Siamese', 'Bengal', 'Sphynx', 'pug', 'samoyed', 'beagle']
 
 
 @pytest.fixture(scope='module')
 def mirror(tmp_path_factory):
-    """A mirror whose archives hold drawn pets, tiles, streets and heads: the scripts' `untar_data` really fetches,
+    """A mirror whose archives hold drawn pets, tiles, streets, heads and reviews: the scripts' `untar_data` really fetches,
     checks and unpacks them."""
     folder = tmp_path_factory.mktemp('mirror')
     drawn = [make_pets(folder/'drawn'/'oxford-iiit-pet', number=16, names=BREEDS, mistakes=0),
              make_tiles(folder/'drawn'/'planet_sample', number=400, overlook=0),
              make_streets(folder/'drawn'/'camvid_tiny', number=40),
-             make_heads(folder/'drawn'/'biwi_head_pose', people=13, frames=3)]
+             make_heads(folder/'drawn'/'biwi_head_pose', people=13, frames=3),
+             make_reviews(folder/'drawn'/'imdb', train=200, test=50, unsup=300)]
     sums = ''
     for made in drawn:
         file = folder/f'{made.name}.tgz'
@@ -43,7 +45,7 @@ def errors_of(text):
     return [float(x) for x in re.search(r'error ([\d.]+) cats or dogs ([\d.]+)', text).groups()]
 
 
-@pytest.mark.parametrize('script', [SCRIPT, TABLES, TILES, STREETS, POINTS], ids=lambda script: script.stem)
+@pytest.mark.parametrize('script', [SCRIPT, TABLES, TILES, STREETS, POINTS, TEXT], ids=lambda script: script.stem)
 def test_only_the_import_is_ours(script):
     lines = script.read_text().splitlines()
     assert [line for line in lines if 'import' in line] == ['from lessonlib.all import *'] and 'lessonlib' not in '\n'.join(lines[1:])
@@ -118,3 +120,11 @@ def test_points_run_as_a_file(mirror, tmp_path):
     printed = printed_by(POINTS, mirror, tmp_path)
     for words in ('39 frames frame_00003_pose.txt', 'torch.Size([8, 3, 240, 320])', 'torch.Size([1, 2])', 'PointLoss'):
         assert words in printed, printed
+
+
+@pytest.mark.xdist_group('field_script')
+def test_text_runs_as_a_file(mirror, tmp_path):
+    "A language model of all reviews, then verdicts; guessing is right half of the time"
+    printed = printed_by(TEXT, mirror, tmp_path)
+    perplexity, right = map(float, re.search(r'perplexity ([\d.]+) right ([\d.]+)', printed).groups())
+    assert perplexity < 6 and right > .8, printed
