@@ -13,7 +13,7 @@ from importlib import util
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
-from .course import (_bound, _environment, _SOLUTION, _version, CourseError,
+from .course import (_bound, _end_running, _environment, _SOLUTION, _version, CourseError,
                      describe_error, directives, exercises, find_lesson, lessons,
                      notebooks_folder, read_notebook, replace_solution, run_notebook,
                      RunReport)
@@ -240,6 +240,7 @@ def run_lessons(
         finally:
             for future in futures: future.cancel()
             stopped.append(True)
+            _end_running()     # cells at work do not hear of Ctrl-C
 
 # %% ../nbs/91_command.ipynb #80b30961
 def report_table(reports: list[RunReport],  # one a lesson
@@ -400,10 +401,19 @@ _LAB = [('lesson', 'which to open, such as 01_sgd; without it the first one', di
         ('--port', 'where JupyterLab listens', dict(type=int))]
 
 # %% ../nbs/91_command.ipynb #18f75eab
+def _positive(kind: type) -> Callable:
+    "A number above 0, for the command line"
+    def number(text: str):
+        value = kind(text)
+        if value > 0: return value
+        raise argparse.ArgumentTypeError(f'{text} is not above 0')
+    return number
+
+
 _RUN = [('lessons', 'names such as 01_sgd, or files; without any all lessons', dict(nargs='*')),
-        ('--jobs', 'how many at a time (default: 1)', dict(type=int, default=1)),
+        ('--jobs', 'how many at a time (default: 1)', dict(type=_positive(int), default=1)),
         ('--out', 'a folder to keep the executed notebooks in', {}),
-        ('--timeout', 'seconds a cell may take (default: 600)', dict(type=float, default=600))]
+        ('--timeout', 'seconds a cell may take (default: 600)', dict(type=_positive(float), default=600))]
 _DATA = [('action', 'what to do', dict(choices=('list', 'get', 'mirror', 'verify'))),
          ('names', 'data sets, such as mnist_sample; for mirror its folder first', dict(nargs='*'))]
 _SEARCH = [('question', 'in plain words', dict(nargs='+')),

@@ -236,7 +236,8 @@ class WordEffects(NamedTuple):
         spans = [f'<span style="background:rgba({"214,39,40" if e > 0 else "31,119,180"},'
                  f'{.75 * abs(e) / most:.2f})" title="{e:+.3f}">{escape(word)}</span>'
                  for word, e in zip(self.words, self.effects.tolist())]
-        return (f'<p role="img" aria-label="{escape(repr(self), quote=True)}">{self.label}, '
+        return (f'<p role="img" aria-label="{escape(repr(self), quote=True)}" '
+                f'class="tex2jax_ignore mathjax_ignore">{escape(str(self.label))}, '
                 f'{self.probability:.0%}: {" ".join(spans)}</p>')
     def __repr__(self) -> str:
         order = self.effects.abs().argsort(descending=True)[:4].tolist()

@@ -808,7 +808,8 @@ class TextBlock(Block):
         "Writes the beginning of the text"
         import textwrap
         if ax is None: return None
-        ax.text(0, 1, textwrap.fill(value[:160], 24), va='top', fontsize=7, transform=ax.transAxes)
+        ax.text(0, 1, textwrap.fill(value[:160], 24), va='top', fontsize=7, parse_math=False,
+                transform=ax.transAxes)
         ax.plot([], [])                        # axes with nothing but words pass for empty
         ax.axis('off')
         return ax

@@ -37,6 +37,8 @@ from lessonlib.segmentation import show_mask
 from lessonlib.tables import Categorify, TabularPandas
 from lessonlib.tabular import plot_importance
 from lessonlib.ways_in import ImageDataLoaders
+from lessonlib.text_classifier import WordEffects
+from lessonlib.tokens import TextBlock
 
 PACKAGE = Path(lessonlib.__file__).parent
 NASTY = 'cost $5_$ <x-evil> & "q" \'s\' a_b^c\u202e'
@@ -228,6 +230,17 @@ def question(learn, shown):
     shown.append(guess._verdict(NASTY))
     options = ''.join(f'<li>{core.escape(option)}</li>' for option in guess.options)
     assert NASTY not in options
+
+
+@case
+def texts(learn, shown):
+    block = TextBlock(vocab=['xxunk', 'xxpad', LINES])
+    block.show(block.decode(torch.tensor([2])), plt.subplots()[1])
+
+
+@case
+def effects(learn, shown):
+    shown.append(WordEffects([LINES, NASTY, 'a'], torch.tensor([1., -.5, 0]), NASTY, .5)._repr_html_())
 
 
 @pytest.mark.parametrize('name', CASES)

@@ -29,6 +29,7 @@ from lessonlib.course import _note_key, _write_executed, RunReport
 from lessonlib.datasets import _all_sets, _record, _save_record, mirror_data, untar_data
 from lessonlib.files import atomic_path, DatasetError, DiskFull, download, new_folder, parse_sums, sha256_of
 from lessonlib.segmentation import save_mask
+from lessonlib.tokens import Numericalize
 
 pytestmark = forks
 PACKAGE = Path(lessonlib.__file__).parent
@@ -80,6 +81,13 @@ class _:
     def old(folder): write_tensors(folder/'m.safetensors', {'a': torch.zeros(3000)}, {})
     def write(folder): write_tensors(folder/'m.safetensors', {'a': torch.ones(3000)}, {})
     def look(folder): return ['old', 'new'][int(read_tensors(folder/'m.safetensors')[0]['a'].mean())]
+
+
+@case('a vocabulary')
+class _:
+    def old(folder): Numericalize(['xxunk', 'xxpad', 'old']).save(folder/'vocab.json')
+    def write(folder): Numericalize(['xxunk', 'xxpad', LARGE]).save(folder/'vocab.json')
+    def look(folder): return {'old': 'old', LARGE: 'new'}[Numericalize.load(folder/'vocab.json').vocab[2]]
 
 
 @case('decisions', limit=5000)
