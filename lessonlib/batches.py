@@ -385,8 +385,8 @@ def _that_count(targ, ignore: int = -100):
 
 def _loss_weight(learn):
     "How much the loss of this batch counts: what its own mean was divided by, if that is known"
-    loss = learn.loss_func
-    if len(learn.yb) != 1 or not isinstance(loss, (nn.CrossEntropyLoss, nn.NLLLoss)):
+    loss, known = learn.loss_func, (nn.CrossEntropyLoss, nn.NLLLoss)
+    if len(learn.yb) != 1 or hasattr(loss, 'count') or not isinstance(loss, known):
         return _weight(learn)
     targ = learn.yb[0]
     if targ.is_floating_point(): return len(targ)           # a share for each class

@@ -577,3 +577,16 @@ def test_half_precision(tmp_path):
 
 
 def test_summary(): assert 'WeightDropLSTM' in str(learner().summary())
+
+
+def test_the_loss_on_record_is_a_mean_over_tokens(tmp_path):
+    "Windows of different lengths: perplexity is the power of the loss in the table, to the last digit"
+    stream = torch.randint(9, 30, (4 * 23 + 1,))
+    loaders = [LMLoader([stream], bs=4, seq_len=10), LMLoader([stream], bs=4, seq_len=10)]
+    learn = language_model_learner(DataLoaders(*loaders, vocab=[f'w{i}' for i in range(30)], device='cpu'), AWD_LSTM,
+                                   config=dict(emb_sz=8, n_hid=8, n_layers=1), metrics=Perplexity(), path=tmp_path)
+    assert len({x.shape for x, _ in loaders[1]}) == 2
+    loss, value = learn.validate()
+    scores, targets = learn.get_preds()
+    assert value == pytest.approx(math.exp(loss), rel=1e-9)
+    assert loss == pytest.approx(float(F.cross_entropy(scores.flatten(0, 1), targets.flatten())), rel=1e-5)
