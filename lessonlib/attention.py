@@ -25,7 +25,7 @@ from .datasets import fetch_file
 from .files import (check_archive, data_home, DatasetError, DownloadFailed, Fingerprint,
                     progress)
 from .learner import Learner
-from .progress import modes_kept
+from .progress import evaluating
 
 # %% ../nbs/53_attention.ipynb #2923be31
 def attention(
@@ -324,8 +324,7 @@ def embed(
     model, tok = model or _pretrained()[0], tok or _pretrained()[1]
     vectors = torch.empty(len(texts), model.words.embedding_dim)
     shown = progress(len(texts), 'texts', leave=False) if bar else None
-    with modes_kept(model), torch.no_grad():
-        model.eval()
+    with evaluating(model), torch.no_grad():
         for chosen, x in _in_batches(tok.numbers(texts), tok.pad, bs):
             x = x.to(model.words.weight.device)
             vectors[chosen] = F.normalize(pooled(model, x), dim=1).cpu()

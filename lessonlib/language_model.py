@@ -8,7 +8,7 @@ __all__ = ['awd_lstm_lm_config', 'number_words', 'make_human_numbers', 'make_wik
            'Perplexity', 'next_probs', 'LMLearner', 'lm_splitter', 'language_model_learner', 'read_encoder']
 
 # %% ../nbs/51_language_model.ipynb #71c29720
-import copy, csv, inspect, math, re
+import csv, inspect, math, re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -26,6 +26,7 @@ from .core import map_tensors, to_device
 from .files import did_you_mean, new_folder
 from .learner import Callback, Learner
 from .practice import practice_set
+from .progress import evaluating
 from .tokens import BOS
 
 # %% ../nbs/51_language_model.ipynb #85288224
@@ -556,7 +557,8 @@ class LMLearner(Learner):
 
     def get_preds(self, *args, **kwargs) -> tuple:
         "As every learner has it; windows are joined along the text: (rows, tokens, vocabulary)"
-        with self.added_cbs(_StepsFirst()): results = super().get_preds(*args, **kwargs)
+        other = self._apart(self.cbs).add_cbs(_StepsFirst())     # nobody else is disturbed
+        results = super(LMLearner, other).get_preds(*args, **kwargs)
         return tuple(None if one is None else one.transpose(0, 1) for one in results)
 
     def predict(self,
@@ -592,13 +594,11 @@ class LMLearner(Learner):
 
     def _write(self, numbers: Tensor, n: int, barred: list, how: dict, seed: int | None) -> Tensor:
         "Numbers of the tokens that follow"
-        asleep = not any(module.training for module in self.model.modules())
-        model = self.model if asleep else copy.deepcopy(self.model).eval()  # training goes on
         generator = None if seed is None else torch.Generator().manual_seed(seed)
         x, state, added = numbers[None].to(self.dls.device), None, []
-        with torch.no_grad():
+        with evaluating(self.model), torch.no_grad():
             for _ in range(n):
-                scores, _, _, state = model(x, state)
+                scores, _, _, state = self.model(x, state)
                 scores = scores[0, -1].float().cpu().index_fill(0, torch.tensor(barred), -torch.inf)
                 added.append(next_probs(scores, **how).multinomial(1, generator=generator))
                 x = added[-1][None].to(self.dls.device)

@@ -351,7 +351,7 @@ def _look(self: Learner, dl, gather=None) -> Learner:
 def _apart(self: Learner, cbs: list) -> Learner:
     "The same model and data, with notes and callbacks of its own: others may ask meanwhile"
     other = object.__new__(type(self))
-    metrics = [_own_copy(m) if isinstance(m, Metric) else m for m in self.metrics]
+    metrics = [_own_copy(m) if isinstance(m, Metric) else m for m in listify(self.metrics)]
     vars(other).update(vars(self), cbs=[], metrics=metrics)
     with _asking: twins = [cb.twin() for cb in cbs]
     return other.add_cbs(twins)

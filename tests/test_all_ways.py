@@ -270,7 +270,30 @@ def tables(folder):
     return tabular_learner(dls, [16], path=folder), [df.iloc[i] for i in range(16)]
 
 
-makers = [plain, vision, several_labels, points, masks, half_precision, collab, tables]
+def texts(folder):
+    from lessonlib.text_classifier import text_classifier_learner
+    from lessonlib.tokens import TextDataLoaders
+    words = 'warm dull long film cast story clever silly'.split()
+    items = [' '.join(words[(i * k) % 8] for k in range(1, 3 + i % 9)) for i in range(48)]
+    dls = TextDataLoaders.from_df(pd.DataFrame(dict(text=items, label=list('ab') * 24)), seed=1, bs=8, device='cpu')
+    return text_classifier_learner(dls, config=dict(emb_sz=6, n_hid=8, n_layers=2), drop_mult=1., path=folder), items[:16]
+
+
+def language(folder):
+    "Greedy: what is drawn would be another text each time"
+    from functools import partial
+    from lessonlib.language_model import language_model_learner
+    from lessonlib.tokens import TextDataLoaders
+    words = 'warm dull long film cast story clever silly'.split()
+    items = [' '.join(words[(i * k) % 8] for k in range(1, 4 + i % 9)) for i in range(48)]
+    dls = TextDataLoaders.from_df(pd.DataFrame(dict(text=items)), is_lm=True, seed=1, bs=4, seq_len=9, device='cpu')
+    learn = language_model_learner(dls, config=dict(emb_sz=6, n_hid=8, n_layers=2), path=folder)
+    for p in learn.model.parameters(): p.data.normal_()
+    learn.predict = partial(learn.predict, n_words=6, temperature=0)
+    return learn, items[:16]
+
+
+makers = [plain, vision, several_labels, points, masks, half_precision, collab, tables, texts, language]
 
 
 def flat(answer):

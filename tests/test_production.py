@@ -110,7 +110,7 @@ def change(file, target, edit):
     (lambda info, t: info['learner']['model'].update(part='datasets.sha256_of'), 'no such part'),
     (lambda info, t: info['learner']['model'].update(part='bodies._own_network'), 'no such part'),
     (lambda info, t: info['learner'].pop('data'), 'cannot be used here'),
-    (lambda info, t: info['learner']['model'].update(arch='resnet18'), 'saved from another architecture'),
+    (lambda info, t: info['learner']['model'].update(arch='resnet18'), 'model and weights differ'),
     (lambda info, t: t.pop('model.0.net.conv_stem.weight'), '0.net.conv_stem.weight'),
     (lambda info, t: info.update(kind='checkpoint'), 'a checkpoint'),
     (lambda info, t: info.clear(), 'weights only')])
