@@ -377,7 +377,7 @@ def validate(self: Learner,
         dl: or a loader
     """
     other = self._look(self._loader(ds_idx, dl))
-    for metric, asked in zip(self.metrics, other.metrics):
+    for metric, asked in zip(listify(self.metrics), other.metrics):
         if isinstance(metric, Metric): vars(metric).update(vars(asked))
     return list(other.recorder.valid_values)
 

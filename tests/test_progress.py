@@ -415,3 +415,13 @@ def test_arrays_are_taken_as_tensors_are():
     assert torch.allclose(learn.get_preds(dl=[arrays])[0], preds)
     assert torch.allclose(learn.predict(arrays[0][3])[2], preds[3], atol=1e-6)
     with learn.no_logging(): learn.fit(1)
+
+
+@pytest.mark.parametrize('one', [accuracy, lambda: AvgMetric(accuracy, 'right')], ids=['function', 'metric'])
+def test_a_single_metric_may_be_set_later(one):
+    "`learn.metrics = f`, without a list, as people do between two looks at the same model"
+    learn = learner()
+    learn.metrics = one if one is accuracy else one()
+    assert len(learn.validate()) == 2 and len(learn.get_preds()) == 2
+    learn.fit(1)
+    assert len(learn.recorder.values[-1]) == 3
