@@ -927,7 +927,9 @@ class WordTable:
         import pandas as pd
         look = 'display.max_colwidth', None, 'display.html.use_mathjax', False
         with pd.option_context(*look):
-            return self.table.to_html(index=False, border=0)
+            html = self.table.to_html(index=False, border=0, justify='left')
+        wrapped = '<td style="text-align: left; white-space: normal; vertical-align: top">'
+        return html.replace('<td>', wrapped)      # pages set cells in one line, to the right
     def __repr__(self) -> str:
         rows = [' | '.join(map(str, row)) for row in self.table.itertuples(index=False)]
         return '\n'.join([' | '.join(self.table.columns), *rows])
