@@ -25,7 +25,7 @@ from lessonlib.checkpoint import Checkpoint, load_learner, write_tensors
 from lessonlib.core import get_rng_state, set_seed
 from lessonlib.datasets import course_data
 from lessonlib.language_model import (AWD_LSTM, CrossEntropyLossFlat, KneserNey, LanguageModel, Perplexity, RNNCallback,
-                                      WeightDropLSTM, awd_lstm_lm_config, dropout_mask, get_language_model,
+                                      WeightDropLSTM, _with_holes, awd_lstm_lm_config, dropout_mask, get_language_model,
                                       language_model_learner, lm_splitter, make_human_numbers, make_wikitext, next_probs,
                                       number_words, read_encoder)
 from lessonlib.learner import Callback, Learner
@@ -157,11 +157,29 @@ def test_weight_drop_is_nn_lstm_with_holes():
     torch.manual_seed(7)
     dropped = ours.train()(x, state)[0]
     torch.manual_seed(7)
-    with torch.no_grad(): theirs.weight_hh_l0.copy_(F.dropout(before, .5))
+    with torch.no_grad(): theirs.weight_hh_l0.copy_(_with_holes(before, .5))
     assert torch.allclose(dropped, theirs(x, state)[0], atol=1e-6)
     assert torch.equal(ours.weight_hh_l0, before)      # what is kept is whole
     dropped.square().sum().backward()
     assert ours.weight_hh_l0.grad is not None and (ours.weight_hh_l0.grad == 0).float().mean() > .3
+
+
+@pytest.mark.parametrize('p', [.001, .2, .5, .99])
+def test_holes_are_dropout(p):
+    set_seed(0)
+    weight = torch.ones(801, 999, requires_grad=True)
+    holes = _with_holes(weight, p)
+    sigma = (p * (1 - p) / weight.numel())**.5
+    assert abs((holes == 0).float().mean() - p) < 6 * sigma + 2**-16
+    assert abs(holes.mean() - 1) < 6 * sigma / (1 - p)
+    kept = holes.unique()[1:]
+    assert len(kept) == 1 and abs(kept.item() * (1 - p) - 1) < 2**-16 / (1 - p)
+    for rows in holes[:800].split(200): assert abs((rows == 0).float().mean() - p) < .005     # everywhere alike
+    for k in range(4): assert abs((holes.flatten()[k::4] == 0).float().mean() - p) < .005
+    holes.sum().backward()
+    assert torch.equal(weight.grad, holes)
+    assert not torch.equal(_with_holes(weight, p), holes)
+    assert _with_holes(weight[:1, :3].half(), p).dtype == torch.half
 
 
 def test_dropouts_of_each_kind():
