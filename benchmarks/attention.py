@@ -67,8 +67,8 @@ def by_frozen_vectors(rows, args) -> np.ndarray:
     return linear.predict_proba(vectors[rows.valid])
 
 
-def fine_tuned(rows, args, seed: int) -> tuple[np.ndarray, list, float]:
-    "Probabilities of the encoder trained on the reviews, its record, and seconds"
+def fine_tuned(rows, args, seed: int) -> tuple:
+    "Probabilities of the encoder trained on the reviews, its record, seconds, and seconds of the processor"
     from lessonlib.attention import MiniLMTokenizer, transformer_learner
     from lessonlib.batches import accuracy
     from lessonlib.core import set_seed
@@ -80,7 +80,7 @@ def fine_tuned(rows, args, seed: int) -> tuple[np.ndarray, list, float]:
             if self.learn.epoch < self.learn.n_epoch - 1: raise CancelValidException
 
     set_seed(seed)
-    started = time.perf_counter()
+    started, busy = time.perf_counter(), time.process_time()
     dls = TextDataLoaders.from_df(rows, text_col='text', label_col='label', valid_col='valid', bs=args.bs,
                                   tok=MiniLMTokenizer(args.max_len, args.tail), val_bs=2 * args.bs)
     learn = transformer_learner(dls, metrics=accuracy, cbs=[] if args.every else OnlyAtTheEnd, wd=args.wd)
@@ -88,26 +88,26 @@ def fine_tuned(rows, args, seed: int) -> tuple[np.ndarray, list, float]:
     learn.fit_one_cycle(args.epochs, [args.lr * args.lower, args.lr, 10 * args.lr])
     probs, _ = learn.get_preds()
     assert dls.vocab == sorted(rows.label.unique())
-    return probs.numpy(), learn.recorder.values, time.perf_counter() - started
+    return probs.numpy(), learn.recorder.values, time.perf_counter() - started, time.process_time() - busy
 
 
 def compare(rows, args) -> None:
     truth = (rows.label[rows.valid] == sorted(rows.label.unique())[1]).to_numpy()
     def right(probs): return float(((probs[:, 1] > .5) == truth).mean())
     words, lines = by_words(rows), []
-    lines.append(['TF-IDF of one and two words, linear', f'{right(words):.4f}', '', ''])
-    if args.kind == 'sample': lines.append(['frozen vectors, linear', f'{right(by_frozen_vectors(rows, args)):.4f}', '', ''])
+    lines.append(['TF-IDF of one and two words, linear', f'{right(words):.4f}', '', '', ''])
+    if args.kind == 'sample': lines.append(['frozen vectors, linear', f'{right(by_frozen_vectors(rows, args)):.4f}', '', '', ''])
     alone, together = [], []
     for seed in args.seeds:
-        probs, record, seconds = fine_tuned(rows, args, seed)
+        probs, record, seconds, busy = fine_tuned(rows, args, seed)
         alone.append(right(probs))
         together.append(right((probs + words) / 2))
-        lines.append([f'fine-tuned, seed {seed}', f'{alone[-1]:.4f}', f'{together[-1]:.4f}', f'{seconds:.0f}'])
+        lines.append([f'fine-tuned, seed {seed}', f'{alone[-1]:.4f}', f'{together[-1]:.4f}', f'{seconds:.0f}', f'{busy:.0f}'])
         print(lines[-1], record, flush=True)
     if len(alone) > 1:
         lines.append([f'fine-tuned, mean of {len(alone)} seeds', f'{statistics.mean(alone):.4f}',
-                      f'{statistics.mean(together):.4f}', ''])
-    print(table(lines, ['accuracy', 'alone', 'mean with the words', 'seconds']))
+                      f'{statistics.mean(together):.4f}', '', ''])
+    print(table(lines, ['accuracy', 'alone', 'mean with the words', 'seconds', 'CPU seconds']))
     print(f'{(~rows.valid).sum()} to learn, {len(truth)} to test; standard error {error(alone[-1], len(truth)):.4f}; '
           f'{args.epochs} epochs, {args.max_len} pieces of which {args.tail} at the end, lr {args.lr}, bs {args.bs}; {machine()}')
 
@@ -140,7 +140,7 @@ def block() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('kind', choices=('block', 'sample', 'reviews'))
+    parser.add_argument('kind', choices=('block', 'sample', 'reviews'), nargs='?', default='block')
     parser.add_argument('folder', nargs='?')
     parser.add_argument('--few', type=int, help='so many reviews to learn, and to test')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0])

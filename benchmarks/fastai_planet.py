@@ -1,4 +1,4 @@
-"""fastai's side of planet.py: reads one task as JSON, trains, prints one line of JSON.
+"""fastai's side of real_tiles.py: reads one task as JSON, trains, prints one line of JSON.
 
 Runs in an environment of its own, which has fastai and nothing of lessonlib.
 """

@@ -1,7 +1,7 @@
 """Tokens a second on real reviews, in one process: ours, fresh and with its memory of words, and fastai's default; then how
 far the tokens of both agree.
 
-    python benchmarks/tokens.py TEXTS.csv [--column text] [--rounds 5] [--peer PYTHON]
+    python benchmarks/tokens.py [TEXTS.csv] [--column text] [--rounds 5] [--peer PYTHON]
 """
 import argparse
 import csv
@@ -9,6 +9,7 @@ import difflib
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -46,11 +47,17 @@ def differences(ours: list, theirs: list) -> Counter:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('file')
+    parser.add_argument('file', nargs='?', help='a table; without it, the pages of Python\'s manual')
     parser.add_argument('--column', default='text')
     parser.add_argument('--rounds', type=int, default=5)
     parser.add_argument('--peer', help='a Python that has fastai and spacy')
     args = parser.parse_args()
+    if args.file is None:
+        from pydoc_data.topics import topics
+        work = tempfile.TemporaryDirectory()
+        args.file = Path(work.name)/'manual.csv'
+        with open(args.file, 'w', newline='', encoding='utf-8') as file:
+            csv.writer(file).writerows([[args.column], *([topics[name]] for name in sorted(topics))])
     with open(args.file, newline='', encoding='utf-8') as file: texts = [row[args.column] for row in csv.DictReader(file)]
     known, sub = WordTokenizer(), SubwordTokenizer(vocab_sz=8000).setup(texts)
     docs = known.many(texts)

@@ -1,6 +1,6 @@
 """Several labels on real tiles, against fastai: same tiles, folds, body, size and epochs; F2 and time, each run a process of its own.
 
-    python benchmarks/planet.py PLANET_SAMPLE --peer /path/to/python-with-fastai [--folds 5] [--rounds 1] [--recipes same best] [--keep RUNS.jsonl]
+    python benchmarks/real_tiles.py PLANET_SAMPLE --peer /path/to/python-with-fastai [--folds 5] [--rounds 1] [--recipes same best] [--keep RUNS.jsonl]
 
 PLANET_SAMPLE is a folder with labels.csv and train. Each fifth of the tiles is predicted by a model that was trained on the
 other four. The threshold for a fifth is the one that is best for the predictions of those other four, so no tile has a say in
