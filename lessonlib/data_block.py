@@ -40,6 +40,7 @@ class Block(Part):
     positional = True   # may hold places in a picture: then pictures are decoded in full size
     in_title = True     # shown in words above the input; False: drawn on it
     in_table = False    # an input that is read: items are rows of a table, not pictures
+    unit = 'classes'    # what the vocab lists
     panels = 'truth', 'prediction'   # what `compare` draws on, side by side, if it is not in words
 
     def setup(self, values: Sequence):  # what the getter gives for each item of the training set
@@ -927,7 +928,8 @@ class WordTable:
         import pandas as pd
         look = 'display.max_colwidth', None, 'display.html.use_mathjax', False
         with pd.option_context(*look):
-            html = self.table.to_html(index=False, border=0, justify='left')
+            table = self.table.replace('\n', '⏎', regex=True)    # else they are spelt out
+            html = table.to_html(index=False, border=0, justify='left')
         wrapped = '<td style="text-align: left; white-space: normal; vertical-align: top">'
         return html.replace('<td>', wrapped)      # pages set cells in one line, to the right
     def __repr__(self) -> str:
@@ -1021,7 +1023,7 @@ def summary(self: DataBlock,
         for part, block in enumerate(sides[0].blocks):
             if type(block).setup is Block.setup: continue
             _step(f'{type(block).__name__} learns', lambda: _learn(sides, part),
-                  lambda _: f'{block.c} classes: {_few(block.vocab)}' if block.vocab else block.c)
+                  lambda _: f'{block.c} {block.unit}: {_few(block.vocab)}' if block.vocab else block.c)
         batch = _walk(sides[0], bs)
         dls = BlockDataLoaders.of(sides, self.batch_tfms, bs, device='cpu')
         for tfm in dls.batch_tfms:

@@ -717,7 +717,7 @@ class TextBlock(Block):
     pad_first: bool = True  # fill shorter texts of a batch at their beginning
     text_cols: Sequence = None  # columns of the texts, if items are whole rows of a table
     encoding: str = 'utf-8'  # of files
-    positional, in_table = False, True
+    positional, in_table, unit = False, True, 'tokens'
 
     def __post_init__(self):
         self.tok = WordTokenizer() if self.tok is None else self.tok

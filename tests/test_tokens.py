@@ -545,12 +545,20 @@ def test_each_set_has_its_own_texts():
 def test_summary_and_show_results(capsys):
     block = DataBlock((TextBlock, CategoryBlock), get_x=ColReader('text'), get_y=ColReader('label'), splitter=ColSplitter())
     block.summary(TEXTS)
-    assert 'TextBlock opens' in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert 'TextBlock opens' in said and re.search(r'TextBlock learns +\d+ tokens: xxunk', said) and '2 classes' in said
     DataBlock(TextBlock(is_lm=True), get_x=ColReader('text'), splitter=ColSplitter()).summary(TEXTS)
     learn = mean_learner(table_dls())
     assert list(learn.show_results(max_n=4).table) == ['text', 'category', 'category_']
     table = ClassificationInterpretation.from_learner(learn).plot_top_losses(4).table
     assert len(table) == 4 and table.text.str.startswith(BOS).all()
+
+
+def test_lines_in_a_table_have_a_sign():
+    shown = table_dls(tok=WordTokenizer).show_batch()
+    shown.table.loc[0, 'text'] = 'one\ntwo'
+    assert 'one⏎two' in shown._repr_html_() and '\\n' not in shown._repr_html_()
+    assert shown.table.loc[0, 'text'] == 'one\ntwo'
 
 
 def test_subwords_learn_from_the_training_set():
