@@ -52,7 +52,7 @@ def number_words(n: int,  # from 1 to 9,999
     return ' '.join([*words, _ones[rest - 1]] if rest else words)
 
 # %% ../nbs/51_language_model.ipynb #17ca5fd3
-@practice_set('human_numbers')
+@practice_set('human_numbers', whole=True)
 def make_human_numbers(folder: str | Path,  # the data set's own folder, new or empty
 ) -> Path:  # the folder
     """The numbers up to 9,999 in words, one a line: to 7,999 to learn from, from 8,001 to judge by

@@ -47,12 +47,14 @@ class PracticeSet:
         version: goes up when the same seed would give other pictures
         folder: the top folder's name in the real archive
         about: one line on what is inside
+        whole: there is no more to the real set than what is made
     """
     name: str  # the key that `course_data` knows it by, as 'pets'
     make: Callable  # make(folder) fills the data set's own top folder
     version: int  # goes up when the same seed would give other pictures
     folder: str  # the top folder's name in the real archive
     about: str  # one line on what is inside
+    whole: bool = False  # there is no more to the real set than what is made
 
 practice_sets: dict[str, PracticeSet] = {}
 
@@ -60,6 +62,7 @@ def practice_set(
     name: str,  # the data set's key
     version: int = 1,  # raise it with every change of the pictures, so that old copies are remade
     folder: str | None = None,  # the top folder's name in the real archive; the key if left out
+    whole: bool = False,  # what is made is all that the real set holds
 ) -> Callable:
     """Decorator: enter make(folder, …) in `practice_sets`; its docstring says what is inside
 
@@ -67,13 +70,14 @@ def practice_set(
         name: the data set's key
         version: raise it with every change of the pictures, so that old copies are remade
         folder: the top folder's name in the real archive; the key if left out
+        whole: what is made is all that the real set holds
     """
     def register(make):
         known = practice_sets.get(name)
         if known and known.make.__name__ != make.__name__:
             raise ValueError(f'{name!r} is made by {known.make.__name__}: choose another name')
         about = (make.__doc__ or name).strip().splitlines()[0]
-        practice_sets[name] = PracticeSet(name, make, version, folder or name, about)
+        practice_sets[name] = PracticeSet(name, make, version, folder or name, about, whole)
         return make
     return register
 

@@ -518,6 +518,17 @@ def test_real_mode_without_network_names_three_ways_out(no_network, words, monke
     assert nothing(home) and not words
 
 
+def test_a_set_that_is_made_as_it_is_published_needs_no_network(no_network, home, monkeypatch, capsys):
+    for mode in ('auto', 'real', 'practice'):
+        monkeypatch.setenv('LESSONLIB_DATA', mode)
+        folders = {untar_data(URLs.HUMAN_NUMBERS), untar_data('human_numbers', network=False), course_data('human_numbers')}
+        assert folders == {home/'practice'/'human_numbers-v1'/'human_numbers'} and capsys.readouterr().out == ''
+    folder, = folders
+    lines = ''.join((folder/f'{part}.txt').read_text() for part in ('train', 'valid')).splitlines(keepends=True)
+    assert len(lines) == 9998 and lines[:2] == ['one \n', 'two \n']
+    with pytest.raises(DatasetUnavailable): untar_data('https://example.invalid/human_numbers.tgz')    # may be another
+
+
 def test_auto_without_practice_set_says_why(no_network, home):
     with pytest.raises(DatasetUnavailable, match='only downloaded when you ask'): course_data('imagewoof')
 
