@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['SchedNo', 'SchedLin', 'SchedCos', 'SchedExp', 'sched_no', 'sched_lin', 'sched_cos', 'sched_exp', 'Schedule',
-           'SchedPoly', 'combine_scheds', 'combined_cos', 'ParamScheduler', 'EarlyStoppingCallback',
-           'SaveModelCallback']
+           'SchedPoly', 'combine_scheds', 'combined_cos', 'ParamScheduler']
 
 # %% ../nbs/28_schedules.ipynb #53622c3a
 import math
@@ -15,8 +14,7 @@ from functools import partial
 
 from fastcore.basics import listify, patch
 
-from .checkpoint import _check_place
-from .learner import Callback, CancelFitException, layer_rates, Learner, Recorder
+from .learner import Callback, layer_rates, Learner, Recorder
 
 # %% ../nbs/28_schedules.ipynb #2806953c
 def sched_no(start: float, end: float, pct: float,  # values at pct 0 and 1; pct: share of training
@@ -347,81 +345,3 @@ def fine_tune(self: Learner,
     except BaseException:
         self.n_fits = done  # called again, it begins with the first phase: see `Checkpoint`
         raise
-
-# %% ../nbs/28_schedules.ipynb #2ca472ad
-class _Tracker(Callback):
-    "Watches the value `monitor` of the recorder from epoch to epoch"
-    order, in_lr_find = 65, False   # the row is on record and shown
-    best, waited, epoch = None, 0, None
-
-    def before_fit(self):
-        self.best, self.waited = None, 0
-        names = self.learn.recorder.names
-        if self.monitor not in names:
-            raise ValueError(f'There is no {self.monitor!r} to watch; there are {", ".join(names)}')
-        lower = any(word in self.monitor for word in ('loss', 'error', 'mse', 'mae', 'perplexity'))
-        self.sign = (-1 if lower else 1) if self.comp is None else 1 if self.comp(1, 0) else -1
-
-    def better(self) -> bool:
-        "True if the last epoch is the best so far"
-        value = self.learn.recorder.values[-1][self.learn.recorder.names.index(self.monitor)]
-        if value is None or value != value:   # nan is never better, and a number always than nan
-            self.waited += self.best is not None
-            return False
-        best = self.best is None or self.sign * (value - self.best) > abs(self.min_delta)
-        if best: self.best, self.waited, self.epoch = value, 0, self.learn.epoch
-        else: self.waited += 1
-        return best
-
-    def state_dict(self): return dict(best=self.best, waited=self.waited, epoch=self.epoch)
-    def load_state_dict(self, state): vars(self).update(state)
-
-# %% ../nbs/28_schedules.ipynb #ec1cdade
-@dataclass(eq=False, repr=False)
-class EarlyStoppingCallback(_Tracker):
-    """Stops the fit when a value has not become better for some epochs
-
-    Args:
-        monitor: a column of the table
-        comp: such as `operator.gt` if more is better; None: by the name
-        min_delta: less than this is not better
-        patience: epochs to wait
-    """
-    monitor: str = 'valid_loss'  # a column of the table
-    comp: Callable | None = None  # such as `operator.gt` if more is better; None: by the name
-    min_delta: float = 0.  # less than this is not better
-    patience: int = 1  # epochs to wait
-    order = 70
-    def after_epoch(self):
-        if not self.better() and self.waited >= self.patience: raise CancelFitException
-
-# %% ../nbs/28_schedules.ipynb #ee8bfd58
-@dataclass(eq=False, repr=False)
-class SaveModelCallback(_Tracker):
-    """Keeps the weights of the best epoch and puts them back at the end of the fit
-
-    Args:
-        monitor: a column of the table
-        comp: such as `operator.gt` if more is better; None: by the name
-        min_delta: less than this is not better
-        fname: kept in path/model_dir/fname.safetensors; None: in memory
-    """
-    monitor: str = 'valid_loss'  # a column of the table
-    comp: Callable | None = None  # such as `operator.gt` if more is better; None: by the name
-    min_delta: float = 0.  # less than this is not better
-    fname: str | None = None  # kept in path/model_dir/fname.safetensors; None: in memory
-    def before_fit(self):
-        super().before_fit()
-        if self.fname: _check_place(self.learn.model_file(self.fname))
-    def after_epoch(self):
-        if not self.better(): return
-        if self.fname: self.learn.save(self.fname, with_opt=False)
-        else: self.weights = {k: v.clone() for k, v in self.learn.model.state_dict().items()}
-    def after_fit(self):
-        if self.learn.error is not None or self.best is None: return
-        if self.fname: self.learn.load(self.fname, with_opt=False)
-        else: self.learn.model.load_state_dict(self.weights)
-    def state_dict(self):
-        if self.fname: return super().state_dict()
-        raise ValueError('SaveModelCallback keeps its weights in memory, and a checkpoint cannot '
-                         'hold them: give it an fname')

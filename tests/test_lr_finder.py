@@ -26,7 +26,8 @@ from lessonlib.core import set_seed
 from lessonlib.learner import Callback, CancelBatchException, Learner
 from lessonlib.lr_finder import SuggestedLRs, minimum, slide, steep, valley
 from lessonlib.progress import FiniteLoss
-from lessonlib.schedules import EarlyStoppingCallback, ParamScheduler, SaveModelCallback, SchedNo
+from lessonlib.callbacks import EarlyStoppingCallback, SaveModelCallback
+from lessonlib.schedules import ParamScheduler, SchedNo
 
 matplotlib.use('agg')
 

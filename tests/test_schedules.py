@@ -15,8 +15,8 @@ from lessonlib.batches import Metric
 from lessonlib.checkpoint import Checkpoint
 from lessonlib.core import set_seed
 from lessonlib.learner import Callback, layer_rates
-from lessonlib.schedules import (EarlyStoppingCallback, ParamScheduler, SaveModelCallback, SchedCos, SchedExp, SchedLin,
-                                 SchedNo, SchedPoly, combine_scheds, combined_cos, sched_cos)
+from lessonlib.schedules import (ParamScheduler, SchedCos, SchedExp, SchedLin, SchedNo, SchedPoly, combine_scheds,
+                                 combined_cos, sched_cos)
 
 numbers = st.floats(-100, 100, allow_nan=False)
 rates = st.floats(1e-8, 100)
@@ -350,91 +350,3 @@ def test_fine_tune_again_goes_on_where_it_was_interrupted(tmp_path, at):
         quietly(learn.fine_tune, 2, 1e-2, cbs=Checkpoint('b', every_batches=1, resume=True))
         assert state(learn) == state(whole)
         file.write_bytes(left)
-
-
-# ---- watching a value
-
-class Told(Callback):
-    "Puts these numbers into the table in place of the loss"
-    order = 51
-    def __init__(self, losses): self.told = losses
-    def after_epoch(self): self.learn.recorder.values[-1][1] = self.told[self.learn.epoch]
-
-
-@pytest.mark.parametrize('losses, patience, min_delta, epochs', [
-    ([5, 4, 3, 3.5, 2], 1, 0, 4), ([5, 4, 4.5, 4.4, 3, 3, 3], 2, 0, 4), ([5, 6, 4, 3, 2], 2, 0, 5),
-    ([5, 4.9, 4.8, 4.7], 2, .5, 3), ([5, 4, 3], 1, 0, 3),
-])
-def test_early_stopping_counts_epochs_without_gain(losses, patience, min_delta, epochs):
-    learn = build(items=32)
-    quietly(learn.fit, len(losses), cbs=[Told(losses), EarlyStoppingCallback(patience=patience, min_delta=min_delta)])
-    assert len(learn.recorder.values) == epochs
-
-
-def test_direction_by_name_and_by_hand():
-    learn = build(items=64)
-    stop = EarlyStoppingCallback('accuracy')
-    quietly(learn.fit, 1, cbs=stop)
-    assert stop.sign == 1 and stop.best == learn.recorder.values[0][2]
-    stop = EarlyStoppingCallback('accuracy', comp=np.less)
-    quietly(learn.fit, 1, cbs=stop)
-    assert stop.sign == -1
-    with pytest.raises(ValueError, match='there are train_loss, valid_loss, accuracy'):
-        quietly(learn.fit, 1, cbs=EarlyStoppingCallback('f1'))
-
-
-@pytest.mark.parametrize('fname', [None, 'best'])
-def test_the_best_epoch_comes_back(tmp_path, fname):
-    kept = {}
-    class Copy(Callback):
-        order = 52
-        def after_epoch(self): kept[self.learn.epoch] = digest(self.learn.model.state_dict())
-    learn, save = build(items=32, path=tmp_path), SaveModelCallback(fname=fname)
-    quietly(learn.fit, 4, .01, cbs=[Told([3, 1, 2, 2]), save, Copy])
-    assert save.epoch == 1 and digest(learn.model.state_dict()) == kept[1] != kept[3]
-    assert (tmp_path/'models'/'best.safetensors').exists() == bool(fname)
-
-
-def test_saving_goes_on_after_a_break(tmp_path):
-    learn = build(items=32, path=tmp_path)
-    with pytest.raises(ValueError, match='give it an fname'):
-        quietly(learn.fit, 1, cbs=[SaveModelCallback(), Checkpoint()])
-    def cbs(**kwargs): return [Told([3, 1, 2, 2]), SaveModelCallback(fname='best'), Checkpoint(**kwargs)]
-    class Break(Callback):
-        def before_epoch(self):
-            if self.epoch == 3: raise KeyboardInterrupt
-    whole = build(items=32, path=tmp_path)
-    quietly(whole.fit, 4, .01, cbs=cbs())
-    broken = build(items=32, path=tmp_path)
-    with pytest.raises(KeyboardInterrupt): quietly(broken.fit, 4, .01, cbs=[*cbs(), Break])
-    again = build(items=32, path=tmp_path)
-    quietly(again.fit, 4, .01, cbs=cbs(resume=True))
-    assert digest(again.model.state_dict()) == digest(whole.model.state_dict())
-
-
-@pytest.mark.parametrize('values, best, epochs', [([math.nan, .5, .9, .7, .6, .4], 2, 5), ([.5, math.nan, math.nan, .9], 3, 3),
-                                                  ([math.nan] * 4, None, 4)])
-def test_nan_is_never_the_best(tmp_path, values, best, epochs):
-    kept = {}
-    class Score(Metric):
-        def accumulate(self, learn): self.now = values[learn.epoch]
-        value = property(lambda self: self.now)
-    class Copy(Callback):
-        order = 52
-        def after_epoch(self): kept[self.learn.epoch] = digest(self.learn.model.state_dict())
-    learn = build(items=32, path=tmp_path)
-    learn.metrics = [Score()]
-    quietly(learn.fit, len(values), .01, cbs=[SaveModelCallback('score'), Copy])
-    assert digest(learn.model.state_dict()) == kept[len(values) - 1 if best is None else best]
-    learn = build(items=32, path=tmp_path)
-    learn.metrics = [Score()]
-    quietly(learn.fit, len(values), .01, cbs=EarlyStoppingCallback('score', patience=2))
-    assert len(learn.recorder.values) == epochs
-
-
-@pytest.mark.parametrize('cb', [lambda: SaveModelCallback(fname='best'), lambda: Checkpoint('best')])
-def test_what_cannot_be_written_says_so_before_the_first_batch(tmp_path, cb):
-    (tmp_path/'models').write_text('a file in the place of the folder')
-    learn = build(items=32, path=tmp_path)
-    with pytest.raises(OSError): quietly(learn.fit, 1, cbs=cb())
-    assert not learn.recorder.batches
