@@ -8,6 +8,8 @@ methods = {
     '_apart': 'progress',
     '_loader': 'progress',
     '_look': 'progress',
+    'distrib_ctx': 'field',
+    'eval': 'field',
     'export': 'checkpoint',
     'find_batch_size': 'scaling',
     'fine_tune': 'schedules',
@@ -21,6 +23,7 @@ methods = {
     'model_file': 'checkpoint',
     'no_bar': 'progress',
     'no_logging': 'progress',
+    'parallel_ctx': 'field',
     'predict': 'progress',
     'save': 'checkpoint',
     'set_hyper': 'schedules',
@@ -30,6 +33,7 @@ methods = {
     'to_bf16': 'scaling',
     'to_fp16': 'scaling',
     'to_fp32': 'scaling',
+    'tta': 'field',
     'validate': 'progress',
 }
 

@@ -202,7 +202,8 @@ class BatchCheck(Callback):
 
     def after_pred(self):
         learn = self.learn
-        if learn.iter or len(learn.yb) != 1: return
+        any_shape = getattr(learn.loss_func, 'any_shape', False)   # it brings them together
+        if any_shape or learn.iter or len(learn.yb) != 1: return
         pred, targ = learn.pred, learn.yb[0]
         if not isinstance(pred, Tensor) or not isinstance(targ, Tensor): return
         try: both = torch.broadcast_shapes(pred.shape, targ.shape)

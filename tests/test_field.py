@@ -1,0 +1,12 @@
+"Coming from fastai."
+import pytest
+
+from lessonlib.field import field_mean
+
+
+@pytest.mark.parametrize('values, mean', [([1, 2, 6], 3), ([4], 4), ([-1, 1], 0)])
+def test_mean(values, mean): assert field_mean(values) == mean
+
+
+def test_no_numbers():
+    with pytest.raises(ValueError, match='give one or more'): field_mean([])
