@@ -3,7 +3,6 @@
 The table is what people typed in public notebooks. A row that promises a name, a method or a keyword is tried on a thing
 of its kind; the line that a row without one offers is run.
 """
-import ast
 import builtins
 import inspect
 import json
@@ -18,6 +17,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from helpers.data_server import DataServer
 from torch import nn
 
 import lessonlib.field as field
@@ -230,3 +230,342 @@ def test_nearly_all_that_is_typed_works():
     often = [row for row in ROWS if row.kind == 'name' and row.files >= 3]
     works = sum(row.uses for row in often if row.here not in ('answer', 'page'))
     assert len(often) >= 100 and works / sum(row.uses for row in often) >= .97
+
+
+# --- what is left out ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def absent(): return field.left_out()['TensorImage']
+
+
+@pytest.mark.parametrize('use', [
+    lambda it: it(1), lambda it: it.create, lambda it: it['x'], lambda it: setattr(it, 'show', 1),
+    lambda it: exec('class Mine(it): pass', dict(it=it)), lambda it: [*it],
+    lambda it: [f(1) for f in [it]]])
+def test_an_answer_answers_when_used(absent, use):
+    with pytest.raises(field.LeftOut, match='tv_tensors.Image'): use(absent)
+
+
+def test_an_answer_lets_questions_pass(absent):
+    assert not isinstance(torch.ones(1), absent) and not isinstance(1, (str, absent))
+    assert not issubclass(torch.Tensor, absent) and not hasattr(absent, 'create')
+    def annotated(x: absent | None, y: list[int] = None) -> absent: return x
+    assert annotated(3) == 3 and 'left out' in repr(absent) and absent in [absent]
+
+
+def test_an_answer_is_shown_in_a_notebook(absent):
+    from IPython.core.formatters import DisplayFormatter
+    data, _ = DisplayFormatter().format(absent)
+    assert 'left out' in data['text/plain']
+
+
+def test_what_a_list_of_transforms_or_callbacks_meets(things):
+    answers = field.left_out()
+    n = dict(things)
+    with pytest.raises(Exception, match='ToTensor is left out'):
+        n['DataBlock'](get_y=n['label'], item_tfms=answers['ToTensor']).dataloaders(n['files'], bs=4).one_batch()
+    with pytest.raises(field.LeftOut, match='the recorder has every row'):
+        n['Learner'](n['dls'], n['model'], cbs=answers['CSVLogger'])
+
+
+def test_a_name_nobody_has_is_refused(here):
+    import lessonlib.all
+    with pytest.raises(AttributeError, match="Did you mean 'lr_find'"): lessonlib.all.lr_fnd
+    with pytest.raises(ImportError): exec('from lessonlib.all import no_such_name')
+
+
+# --- what comes along ------------------------------------------------------------------------------------------------
+
+
+def in_a_fresh_process(code):
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_nothing_hides_a_builtin(here):
+    assert not [name for name in here if hasattr(builtins, name)]
+
+
+def test_ours_wins():
+    "A name that a lesson builds is that one, even if another library or this notebook has it, too"
+    import lessonlib.all
+    from lessonlib.course import module_names
+    for module in set(module_names().values()) - {'all', 'field'}:
+        module = import_module(f'lessonlib.{module}')
+        for name in module.__all__: assert getattr(lessonlib.all, name) is getattr(module, name), name
+
+
+def test_a_single_module_changes_nobody_and_brings_little():
+    "Neither methods of paths and pictures nor the libraries of the star import"
+    code = """
+import json, sys
+from pathlib import Path
+import lessonlib.{}
+from PIL import Image
+print(json.dumps([hasattr(Path, 'ls'), hasattr(Image.Image, 'to_thumb'),
+                  [m for m in ('fastcore.xtras', 'fastcore.script', 'ipywidgets', 'lessonlib.field') if m in sys.modules]]))
+"""
+    for module in ('learner', 'transfer', 'collab', 'files', 'data_block'):
+        assert in_a_fresh_process(code.format(module)) == [False, False, []], module
+    assert in_a_fresh_process(code.format('field'))[:2] == [False, False]
+    assert in_a_fresh_process(code.format('all'))[:2] == [True, True]
+
+
+def test_paths_are_short_below_the_base(here, tmp_path):
+    Path = here['Path']
+    (tmp_path/'a'/'b').mkdir(parents=True)
+    Path.BASE_PATH = tmp_path
+    try:
+        assert repr(tmp_path/'a') == "Path('a')" and (tmp_path/'a').ls() == [tmp_path/'a'/'b']
+        assert str(tmp_path/'a') == os.path.join(tmp_path, 'a')        # only the look has changed
+    finally: Path.BASE_PATH = None
+
+
+def test_pictures_make_thumbnails(here):
+    picture = here['Image'].new('RGB', (120, 60))
+    assert picture.shape == (60, 120) and picture.to_thumb(30, 60).size == (60, 30)
+    assert picture.size == (120, 60) and np.array(picture).shape == (60, 120, 3)
+
+
+def test_methods_as_functions(here):
+    found = {}
+    exec('from lessonlib.all import lr_find, fit_one_cycle, fine_tune, save, get_preds', found)
+    learn = here['synth_learner'](path='.')
+    with learn.no_bar(), learn.no_logging(): found['fit_one_cycle'](learn, 1, 1e-2)
+    assert len(found['get_preds'](learn)[0]) == 32 and len(learn.recorder.values) == 1
+    assert 'lr_find' not in here and 'save' not in here
+
+
+# --- layers, losses, metrics -----------------------------------------------------------------------------------------
+
+
+def test_modules_need_no_first_line(here):
+    class Old(here['Module']):
+        def __init__(self, n):
+            super().__init__()                # and may have one
+            self.layer = nn.Linear(n, 2)
+        def forward(self, x): return self.layer(x)
+    class New(here['Module']):
+        def __init__(self, n): self.layer, self.old = nn.Linear(n, 2), Old(n)
+        def forward(self, x): return self.layer(x) + self.old(x)
+    import copy, pickle
+    model = New(3)
+    assert len(model.state_dict()) == 4 and model(torch.ones(1, 3)).shape == (1, 2)
+    again = copy.deepcopy(model)
+    assert torch.equal(again(torch.ones(1, 3)), model(torch.ones(1, 3))) and isinstance(again, nn.Module)
+    assert pickle.loads(pickle.dumps(here['Flatten'](full=True)))(torch.ones(2, 3)).shape == (6,)
+
+
+@pytest.mark.parametrize('norm', [None, *field.NormType])
+@pytest.mark.parametrize('ndim', [1, 2])
+def test_every_norm_of_a_conv_layer(norm, ndim):
+    layer = field.ConvLayer(3, 4, norm_type=norm, ndim=ndim, stride=2, xtra=nn.Identity())
+    x = torch.randn(2, 3, *[8] * ndim)
+    assert layer(x).shape == (2, 4, *[4] * ndim)
+    brings_bias = norm and norm.name.removesuffix('Zero') in ('Batch', 'Instance')
+    assert (layer[0].bias is None) == bool(brings_bias)
+    if norm and norm.name.endswith('Zero'): assert not layer(x).any()
+
+
+@pytest.mark.parametrize('shape', [(), (1,)])
+def test_flat_losses_train_a_column_against_a_row(shape):
+    "Shapes that would broadcast are refused with torch's own loss, and meant here"
+    set_seed(2)
+    x = torch.randn(64, 2)
+    y = x.sum(1).view(-1, *shape)
+    dls = DataLoaders.from_tensors((x, y), (x, y), bs=16)
+    learn = Learner(dls, nn.Linear(2, 1), loss_func=field.MSELossFlat(), opt_func=field.Adam)
+    with learn.no_bar(), learn.no_logging(): learn.fit(30, .05)
+    assert learn.validate()[0] < .01
+    if not shape:
+        with pytest.raises(ValueError, match='cannot be matched'): Learner(dls, nn.Linear(2, 1), loss_func=nn.MSELoss()).fit(1)
+    apart = field.MSELossFlat(reduction='none')(torch.ones(4, 1), torch.zeros(4))
+    assert apart.shape == (4, 1)
+
+
+def test_label_smoothing_trains_and_is_exported(things, tmp_path):
+    n = things
+    learn = n['vision_learner'](n['dls'], 'resnet18', pretrained=False, loss_func=field.LabelSmoothingCrossEntropy(), path=tmp_path)
+    with learn.no_bar(), learn.no_logging(): learn.fit(1)
+    learn.export('smooth')
+    probs = n['load_learner'](tmp_path/'smooth').predict(n['files'][0])[2]
+    assert abs(float(probs.sum()) - 1) < 1e-4
+
+
+def judged(metric, pred, targ):
+    "What a learner says that gives these predictions, batch by batch"
+    class Echo(nn.Module):
+        def forward(self, i): return pred[i[:, 0].long()]
+    dls = DataLoaders.from_tensors((torch.arange(len(pred))[:, None], targ), (torch.arange(len(pred))[:, None], targ), bs=7)
+    def loss(pred, targ): return pred.mean()
+    loss.any_shape = True
+    learn = Learner(dls, Echo(), loss_func=loss, metrics=metric)
+    return learn.validate()[1]
+
+
+def test_metrics_are_scikit_learns():
+    from sklearn import metrics as sk
+    set_seed(5)
+    targ, scores = torch.randint(0, 3, (60,)), torch.randn(60, 3)
+    best, probs = scores.argmax(1), scores.softmax(1)
+    for made, wanted in [
+            (field.F1Score(average='macro'), sk.f1_score(targ, best, average='macro')),
+            (field.Precision(average='micro'), sk.precision_score(targ, best, average='micro')),
+            (field.Recall(average='weighted'), sk.recall_score(targ, best, average='weighted')),
+            (field.Jaccard(average='macro'), sk.jaccard_score(targ, best, average='macro')),
+            (field.CohenKappa(weights='quadratic'), sk.cohen_kappa_score(targ, best, weights='quadratic')),
+            (field.BalancedAccuracy, sk.balanced_accuracy_score(targ, best)),
+            (field.MatthewsCorrCoef(), sk.matthews_corrcoef(targ, best)), (field.HammingLoss(), sk.hamming_loss(targ, best)),
+            (field.RocAuc(), sk.roc_auc_score(targ, probs, multi_class='ovr'))]:
+        assert judged(made, scores, targ) == pytest.approx(wanted, abs=1e-5)
+    two, pair = (targ > 0).long(), scores[:, :2]
+    chance = pair.softmax(1)[:, 1]
+    assert judged(field.RocAucBinary(), pair, two) == pytest.approx(sk.roc_auc_score(two, chance), abs=1e-5)
+    assert judged(field.APScoreBinary(), pair, two) == pytest.approx(sk.average_precision_score(two, chance), abs=1e-5)
+    column = field.skm_to_fastai(sk.f1_score, thresh=.6)
+    assert judged(column, pair[:, :1], two) == pytest.approx(sk.f1_score(two, pair[:, 0].sigmoid() >= .6), abs=1e-5)
+    numbers = field.skm_to_fastai(sk.mean_absolute_error, is_class=False)
+    assert judged(numbers, pair[:, :1], pair[:, 1]) == pytest.approx(sk.mean_absolute_error(pair[:, 1], pair[:, 0]), abs=1e-5)
+
+
+def test_masks_are_judged_pixel_by_pixel():
+    from sklearn import metrics as sk
+    set_seed(6)
+    maps, codes = torch.randn(9, 4, 5, 5), torch.randint(0, 4, (9, 5, 5))
+    wanted = sk.jaccard_score(codes.flatten(), maps.argmax(1).flatten(), average='macro')
+    assert judged(field.Jaccard(axis=1, average='macro'), maps, codes) == pytest.approx(wanted, abs=1e-5)
+
+
+def test_top_k_and_relative_error():
+    scores, targ = torch.tensor([[3., 2, 1], [1, 2, 3]]), torch.tensor([1, 0])
+    assert [float(field.top_k_accuracy(scores, targ, k)) for k in (1, 2, 3)] == [0, .5, 1]
+    wrong = torch.tensor([.0, .5])
+    assert judged(field.exp_rmspe, wrong[:, None], torch.zeros(2)) == pytest.approx(
+        float(((np.exp([0, .5]) - 1) ** 2).mean() ** .5), abs=1e-5)
+    with pytest.raises(ValueError, match='2 predictions and 3 targets'): field.flatten_check(torch.ones(2), torch.ones(3))
+    with pytest.raises(ValueError, match='activation'): field.FieldMetric(len, activation='tanh')
+
+
+# --- from the network ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shop():
+    with DataServer() as server: yield server
+
+
+def jpeg(size=(40, 30), colour='teal'):
+    import io
+    from PIL import Image
+    Image.new('RGB', size, colour).save(file := io.BytesIO(), 'JPEG')
+    return file.getvalue()
+
+
+def test_pictures_come_whole_or_not_at_all(shop, tmp_path, capsys):
+    for i in range(6): shop.files[f'{i}.jpg'] = jpeg(colour=(40 * i, 0, 0))
+    shop.cuts = [200] * 2
+    urls = [shop.address(f'{i}.jpg') for i in range(6)]
+    got = field.download_images(tmp_path, urls=urls, n_workers=1)
+    assert len(got) == 4 and '2 of 6 could not be had' in capsys.readouterr().out
+    assert all(open_image(file).size == (40, 30) for file in got) and {*tmp_path.iterdir()} == {*got}
+    again = field.download_images(tmp_path, urls=[*urls, urls[0]], n_workers=3)
+    assert len(again) == 6 and len(shop.asked('5.jpg')) == 1, 'what was there was fetched again'
+    assert field.download_images(tmp_path/'few', urls=urls, max_pics=2).map(lambda file: file.suffix) == ['.jpg', '.jpg']
+
+
+def test_names_of_pictures_stay_in_the_folder(shop, tmp_path):
+    shop.files.update({'a/cat.jpg': jpeg(), 'b/cat.jpg': jpeg(), '%2e%2e%2fout.png': jpeg(), 'no-suffix': jpeg()})
+    urls = [shop.address(name) for name in shop.files]
+    got = field.download_images(tmp_path/'in', urls=urls, preserve_filename=True)
+    assert got.attrgot('name') == ['cat.jpg', 'cat_1.jpg', '_out.png', 'no-suffix.jpg']
+    assert {*(tmp_path/'in').iterdir()} == {*got} and [*tmp_path.iterdir()] == [tmp_path/'in']
+
+
+def test_nothing_endless_is_fetched(shop, tmp_path, monkeypatch):
+    shop.files['large.jpg'] = bytes(200_000)
+    assert 'more than 100,000' in field._fetch(shop.address('large.jpg'), tmp_path/'large.jpg', 4, 1e5)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_without_a_network_it_says_so(tmp_path):
+    with pytest.raises(DownloadFailed, match='None of 2 pictures.*course_data'):
+        field.download_images(tmp_path, urls=['http://127.0.0.1:1/a.jpg', 'http://127.0.0.1:1/b.jpg'])
+    with pytest.raises(DownloadFailed, match='127.0.0.1'):
+        field.download_url('http://127.0.0.1:1/a.jpg', tmp_path, show_progress=False)
+    with pytest.raises(DownloadFailed, match='only http'):
+        field.download_images(tmp_path, urls=['file:///etc/passwd'])
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_file_goes_where_it_is_wanted(shop, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shop.files['notes.txt'] = b'notes'
+    (tmp_path/'folder').mkdir()
+    for dest, wanted in ((None, Path('notes.txt')), ('folder', Path('folder/notes.txt')), ('other.txt', Path('other.txt'))):
+        for show in (True, False):
+            assert field.download_url(shop.address('notes.txt'), dest, show_progress=show) == wanted
+            assert wanted.read_bytes() == b'notes'
+
+
+def test_pictures_become_smaller(tmp_path, capsys):
+    from PIL import Image
+    for name, size, mode in (('wide.jpg', (200, 100), 'RGB'), ('small.jpg', (20, 10), 'RGB'), ('grey.png', (90, 90), 'L')):
+        Image.new(mode, size).save(tmp_path/name)
+    turned = Image.Exif()
+    turned[274] = 6
+    Image.new('RGB', (80, 40)).save(tmp_path/'turned.jpg', exif=turned)
+    (tmp_path/'torn.jpg').write_bytes(b'torn')
+    before = (tmp_path/'small.jpg').read_bytes()
+    field.resize_images(tmp_path, max_size=50, dest=tmp_path/'new', max_workers=1)
+    sizes = {file.name: (open_image(file).size, Image.open(file).mode) for file in (tmp_path/'new').iterdir()}
+    assert sizes == {'wide.jpg': ((50, 25), 'RGB'), 'small.jpg': ((20, 10), 'RGB'), 'grey.png': ((50, 50), 'RGB'),
+                     'turned.jpg': ((25, 50), 'RGB')}
+    assert (tmp_path/'new'/'small.jpg').read_bytes() == before and 'torn.jpg' in capsys.readouterr().out
+    field.resize_images(tmp_path, max_size=10, dest=tmp_path/'new', resume=True)
+    assert open_image(tmp_path/'new'/'wide.jpg').size == (50, 25)
+    field.resize_images(tmp_path, max_size=30, dest=tmp_path, n_channels=1)
+    assert (open_image(tmp_path/'wide.jpg').size, Image.open(tmp_path/'wide.jpg').mode) == ((30, 15), 'L')
+
+
+# --- small things ----------------------------------------------------------------------------------------------------
+
+
+def test_weight_decay_is_the_learners():
+    for make in (field.Adam, field.RAdam):
+        with pytest.raises(ValueError, match='Learner'): make([nn.Parameter(torch.ones(1))], wd=.1)
+    group = field.Adam([nn.Parameter(torch.ones(1))], lr=.1, mom=.8, decouple_wd=False)
+    assert type(group).__name__ == 'Adam' and group.param_groups[0]['betas'] == (.8, .99)
+
+
+def test_defaults_cannot_be_changed_in_vain():
+    assert field.defaults.lr == 1e-3
+    with pytest.raises(field.LeftOut, match='would change nothing'): field.defaults.cpus = 3
+
+
+def test_bars_count(capsys):
+    outer = field.master_bar(range(2))
+    seen = [(i, j) for i in outer for j in field.progress_bar('ab', parent=outer)]
+    outer.write('done')
+    assert seen == [(0, 'a'), (0, 'b'), (1, 'a'), (1, 'b')] and 'done' in capsys.readouterr().out
+
+
+def test_documentation_names_the_notebook(capsys):
+    from lessonlib.transfer import create_head
+    field.doc(create_head)
+    printed = capsys.readouterr().out
+    assert 'n_features: feature maps the body gives' in printed and 'Taught in 31_transfer' in printed
+    field.doc(len)
+    assert 'Taught' not in capsys.readouterr().out
+
+
+def test_figures_for_pictures(here):
+    figure, axes = here['subplots'](2, 3, imsize=2, suptitle='six')
+    assert axes.shape == (2, 3) and [*figure.get_size_inches()] == [6, 4]
+    assert len(here['subplots']()[1]) == 1
+    plt.close('all')
+
+
+def test_the_package_carries_the_table(root=Path(__file__).parent.parent):
+    assert 'field_names.csv' in (root/'setup.py').read_text() and 'field_names.csv' in (root/'MANIFEST.in').read_text()
