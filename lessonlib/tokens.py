@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from fastcore.basics import listify, patch
+from fastcore.foundation import L
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -32,7 +33,7 @@ from .checkpoint import Part, read_tensors, write_tensors
 from .data_block import (_as_table, _read_csv, Block, BlockDataLoaders, BlockDataset,
                          BlockLoader, CategoryBlock, DataBlock, WordTable)
 from .files import atomic_path, data_home, progress
-from .items import (_files_below, _no_folder, ColReader, ColSplitter, GrandparentSplitter,
+from .items import (ColReader, ColSplitter, get_files, GrandparentSplitter,
                     parent_label, RandomSplitter)
 
 # %% ../nbs/50_tokens.ipynb #a4a19bfe
@@ -613,7 +614,7 @@ def get_text_files(
     path: str | Path,  # the folder
     recurse: bool = True,  # look into the folders in it as well, as deep as they go
     folders: str | Sequence = None,  # only into these folders right below `path`
-) -> list:  # of Paths, sorted
+) -> L:  # of Paths, sorted
     """All files .txt in a folder; FileNotFoundError if there are none
 
     Args:
@@ -624,10 +625,7 @@ def get_text_files(
     Returns:
         of Paths, sorted
     """
-    path = Path(path)
-    if not path.is_dir(): raise _no_folder(path)
-    files = _files_below(path, recurse, listify(folders))
-    texts = sorted(file for file in files if file.suffix.lower() == '.txt')
+    texts = get_files(path, '.txt', recurse, folders)
     if texts: return texts
     raise FileNotFoundError(f'There is no file .txt in {path}' + f' in {folders}' * bool(folders))
 
