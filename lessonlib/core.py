@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['set_seed', 'get_rng_state', 'set_rng_state', 'rng_guard', 'default_device', 'map_tensors', 'to_device', 'keep_memory',
-           'expect', 'show_image', 'show_images', 'plot_function', 'on_paper', 'explore', 'show_animation', 'Unsolved',
-           'exercise', 'predict_first']
+           'expect', 'show_image', 'show_images', 'Shown', 'plot_function', 'on_paper', 'explore', 'show_animation',
+           'Unsolved', 'exercise', 'predict_first']
 
 # %% ../nbs/00_core.ipynb #a43ef32f
 import base64, ctypes, dis, inspect, io, itertools, json, math, os, random, sys, textwrap
@@ -245,6 +245,16 @@ def _fit_words(text: Any, inches: float) -> str:
     "Break a title set in 9 points into lines that fit over a picture of this width"
     width = max(8, int(inches * 72 / 5))
     return '\n'.join(textwrap.fill(line, width) for line in str(text).split('\n'))
+
+# %% ../nbs/00_core.ipynb #cc0672a9
+class Shown:
+    "What was drawn, for those who want to change or save it; the notebook has shown it already"
+    def __init__(self, figure): self.figure = figure   # of matplotlib
+    def __getattr__(self, name):   # axes, savefig, get_suptitle and all else
+        if name.startswith('__') or name == 'figure': raise AttributeError(name)
+        return getattr(self.figure, name)
+    def __repr__(self) -> str: return f'Shown on {len(self.axes)} axes'
+    def _ipython_display_(self): "Nothing: it would be seen twice"
 
 # %% ../nbs/00_core.ipynb #8ab931a2
 def plot_function(

@@ -18,7 +18,7 @@ from torch import nn, Tensor
 from torch.nn import functional as F
 
 from .batches import _n_items, in_order
-from .core import rng_guard, show_image
+from .core import rng_guard, show_image, Shown
 
 # %% ../nbs/25_interpretation.ipynb #a6bc79e7
 def item_losses(
@@ -391,7 +391,7 @@ def plot_top_losses(self: Interpretation,
     figsize: tuple | None = None,  # inches; None: fits k
     columns: int | None = None,  # pictures in a row; None: about as many as rows
     nrows: int | None = None,  # rows of pictures; None: as many as are needed
-):  # the figure; a table for what is read
+) -> Shown:  # a `WordTable` for what is read
     """Shows the items that cost most, each with prediction / actual / loss / probability
 
     Args:
@@ -400,6 +400,9 @@ def plot_top_losses(self: Interpretation,
         figsize: inches; None: fits k
         columns: pictures in a row; None: about as many as rows
         nrows: rows of pictures; None: as many as are needed
+
+    Returns:
+        a `WordTable` for what is read
     """
     import matplotlib.pyplot as plt
     order = self.top_losses(k, largest)[1].tolist()
@@ -416,4 +419,4 @@ def plot_top_losses(self: Interpretation,
     many = f'{len(order)} items' if len(order) > 1 else 'item'
     which = 'highest' if largest else 'lowest'
     figure.suptitle(f'The {many} with the {which} loss:\n{self.legend}', parse_math=False)
-    return figure
+    return Shown(figure)

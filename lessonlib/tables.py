@@ -19,7 +19,7 @@ from fastcore.basics import listify, patch
 from torch import nn
 from torch.nn import functional as F
 
-from .batches import DataLoaders, TensorDataLoader
+from .batches import _batch_or_number, DataLoaders, TensorDataLoader
 from .checkpoint import _as_key, _read_value, _recipe, Part
 from .files import new_folder
 from .items import (_listed, _read_csv, _warn_alike, check_split, IndexSplitter,
@@ -732,16 +732,21 @@ class TabularDataLoaders(DataLoaders, Part):
         return cls.from_df(_read_csv(csv, sep, encoding, decimal, thousands,
                                      skipinitialspace=skipinitialspace), **kwargs)
 
-    def show_batch(self, max_n: int = 10):  # rows
+    def show_batch(self,
+        b=None,  # a batch; None: a first one; or a number, as max_n
+        max_n: int = 10,  # rows
+    ):
         """Rows of a training batch, decoded; random state stays as it was
 
         Args:
+            b: a batch; None: a first one; or a number, as max_n
             max_n: rows
         """
         import pandas as pd
+        b, max_n = _batch_or_number(b, max_n)
         columns, shown = (self.cat_names, self.cont_names, self.y_names), copy.copy(self.to)
         shown.items = pd.concat([pd.DataFrame(tensor.cpu().numpy(), columns=names)
-                                 for tensor, names in zip(self.one_batch(), columns)], axis=1)
+                                 for tensor, names in zip(b or self.one_batch(), columns)], axis=1)
         return shown.show(max_n)
 
 # %% ../nbs/42_tables.ipynb #6fc8dd0a

@@ -29,6 +29,7 @@ from fastcore.foundation import L
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from .batches import _batch_or_number, _Loader
 from .checkpoint import Part, read_tensors, write_tensors
 from .data_block import (_as_table, _read_csv, Block, BlockDataLoaders, BlockDataset,
                          BlockLoader, CategoryBlock, DataBlock, WordTable)
@@ -551,7 +552,7 @@ class Numericalize(Part):
         raise ValueError(f'{file} holds no vocabulary, which is a list of texts in JSON')
 
 # %% ../nbs/50_tokens.ipynb #dd58e345
-class LMLoader:
+class LMLoader(_Loader):
     """Windows over one stream of all documents, cut into `bs` rows that go on from batch to batch
 
     Args:
@@ -948,6 +949,7 @@ class TextDataLoaders(BlockDataLoaders):
         if not text.is_lm: return super().prepare(item)
         return (text.encode(text.open(item)).to(self.device),)
     def show_batch(self,
+        b=None,  # a batch; None: a first one; or a number, as max_n
         max_n: int = 9,  # rows at most
         split: int = 0,  # which loader: 0 to train on, 1 to validate with
         trunc_at: int = 150,  # signs of a text at most; None: all
@@ -955,11 +957,13 @@ class TextDataLoaders(BlockDataLoaders):
         """A table of texts as the model is given them, and their targets; random state stays
 
         Args:
+            b: a batch; None: a first one; or a number, as max_n
             max_n: rows at most
             split: which loader: 0 to train on, 1 to validate with
             trunc_at: signs of a text at most; None: all
         """
-        batch, text = self.one_batch(split), self.text_block
+        (b, max_n), text = _batch_or_number(b, max_n), self.text_block
+        batch = self.one_batch(split) if b is None else b
         if text.is_lm:
             columns = [[text.decode(row)[:trunc_at] for row in part[:max_n].cpu()] for part in batch]
             return WordTable(dict(zip(('text', 'text_'), columns)))
