@@ -6,6 +6,7 @@ add to its default callbacks.
 """
 methods = {
     '_apart': 'progress',
+    '_item_losses': 'interpretation',
     '_loader': 'progress',
     '_look': 'progress',
     'export': 'checkpoint',
@@ -25,12 +26,16 @@ methods = {
     'save': 'checkpoint',
     'set_hyper': 'schedules',
     'show_results': 'data_block',
+    'smooth_loss': 'progress',
     'step_memory': 'scaling',
     'summary': 'progress',
     'to_bf16': 'scaling',
     'to_fp16': 'scaling',
     'to_fp32': 'scaling',
+    'train_iter': 'progress',
     'validate': 'progress',
+    'x': 'progress',
+    'y': 'progress',
 }
 
 callbacks = ['progress']

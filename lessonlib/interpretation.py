@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from .batches import _n_items, in_order
 from .core import rng_guard, show_image, Shown
+from .learner import Learner
 
 # %% ../nbs/25_interpretation.ipynb #a6bc79e7
 def item_losses(
@@ -73,6 +74,12 @@ def _unreduced(loss_func: Callable, preds, targs: tuple) -> Tensor | None:
     each = each.flatten(1).mean(1) if each.ndim > 1 else each
     same = whole.ndim == 0 and torch.isclose(each.mean(), whole, rtol=1e-4, equal_nan=True)
     return each if same else None
+
+@patch
+def _item_losses(self: Learner, outputs, targs) -> Tensor:
+    "The loss of each item, for `get_preds(with_loss=True)`"
+    if targs is None: raise ValueError('Without targets there is no loss')
+    return item_losses(self.loss_func, outputs, targs)
 
 # %% ../nbs/25_interpretation.ipynb #569d7dcc
 class Interpretation:
