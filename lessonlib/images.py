@@ -11,6 +11,7 @@ import io, os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from .checkpoint import Part
+from .core import show_image
 from .files import _path, _short
 
 # %% ../nbs/22_images.ipynb #9e600f34
@@ -158,21 +160,47 @@ def open_image(
                               "on_bad='skip') leaves them out.") from None
 
 # %% ../nbs/22_images.ipynb #11049f95
-class PILImage:
+class _OfMode(type):
+    "Any PIL image of the right mode is an instance"
+    def __instancecheck__(cls, thing) -> bool:
+        modes = {cls.mode, *(kind.mode for kind in cls.__subclasses__())}
+        return hasattr(thing, 'getbands') and thing.mode in modes
+
+class PILImage(metaclass=_OfMode):
     "Pictures in colour, under the name that the field uses"
     mode = 'RGB'
     @classmethod
     def create(cls, source):  # path, bytes, array, tensor or PIL image
-        """A PIL image: see `open_image`
+        """A PIL image that has a `shape` and shows itself: see `open_image`
 
         Args:
             source: path, bytes, array, tensor or PIL image
         """
-        return open_image(source, cls.mode)
+        return _handy(open_image(source, cls.mode))
 
 class PILImageBW(PILImage):
     "Pictures in grey"
     mode = 'L'
+
+@lru_cache
+def _handy_class() -> type:
+    "PIL's class with what people type in notebooks; made here, so that nobody else imports PIL"
+    from PIL import Image
+    class Picture(Image.Image):
+        shape = property(lambda self: (self.height, self.width), doc='Height and width')
+        def show(self, ctx=None, ax=None, title=None, figsize=None, cmap=None, **how):
+            return show_image(self, ctx or ax, title, figsize, cmap, **how)
+        def to_thumb(self, h: int, w: int | None = None):   # w None: as h
+            small = self.copy()
+            small.thumbnail((w or h, h))
+            return _handy(small)
+        def __reduce_ex__(self, protocol): return _handy, (self.copy(),)
+    return Picture
+
+def _handy(image):
+    "That PIL image with `shape`, `show` and `to_thumb`"
+    image.__class__ = _handy_class()
+    return image
 
 # %% ../nbs/22_images.ipynb #e45117c4
 class BadFiles(list):

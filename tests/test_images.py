@@ -361,3 +361,21 @@ def test_a_pipe_is_no_picture_and_nobody_waits(tmp_path):
     assert bad == [tmp_path/'pipe.jpg'] and 'no file, but a pipe' in repr(bad)
     from lessonlib.segmentation import read_mask
     with pytest.raises(UnreadableImage, match='pipe'): read_mask(tmp_path/'pipe.jpg')
+
+
+def test_pictures_know_their_shape_and_show_themselves():
+    import pickle
+    import matplotlib.pyplot as plt
+    grey, colour = PILImageBW.create(np.zeros((20, 30), np.uint8)), PILImage.create(np.zeros((20, 30, 3), np.uint8))
+    assert colour.shape == (20, 30) and isinstance(colour, Image.Image)
+    assert isinstance(colour, PILImage) and isinstance(grey, PILImage) and isinstance(grey, PILImageBW)
+    assert not isinstance(colour, PILImageBW) and not isinstance('RGB', PILImage)
+    assert isinstance(Image.new('RGB', (2, 2)), PILImage), 'any PIL image of that mode'
+    assert colour.to_thumb(10).size == (10, 7) and colour.to_thumb(4, 30).shape == (4, 6) and colour.size == (30, 20)
+    ax = colour.show(figsize=(2, 2), alpha=.5, title='black')
+    assert ax.get_title() == 'black' and ax.images[0].get_alpha() == .5 and ax.figure.get_size_inches().tolist() == [2, 2]
+    other = plt.subplots()[1]
+    assert colour.show(ctx=other) is other and len(other.images) == 1
+    again = pickle.loads(pickle.dumps(colour))
+    assert again.shape == (20, 30) and again.tobytes() == colour.tobytes()
+    plt.close('all')
