@@ -245,6 +245,14 @@ def _check_label(label) -> None:
             'and tuples of them. Let get_y give one of those')
 
 # %% ../nbs/23_data_block.ipynb #fd52fa4c
+class _YesNo(int):
+    "True or False, as a number and as a text"
+    def __eq__(self, other): return (str if isinstance(other, str) else bool)(self) == other
+    def __ne__(self, other): return not self == other
+    __hash__ = int.__hash__
+    def __repr__(self) -> str: return repr(bool(self))
+    __str__ = __repr__
+
 @dataclass
 class CategoryBlock(Block):
     """One of several classes, as its number in the vocab
@@ -290,6 +298,10 @@ class CategoryBlock(Block):
     def decode(self, tensor):
         "The class of a number"
         return self.vocab[int(tensor)]
+    def answer(self, decided, item, dls):
+        "The class; True and False also equal 'True' and 'False', which scripts compare with"
+        label = self.decode(decided)
+        return _YesNo(label) if isinstance(label, bool) else label
     def agree(self, predicted, truth):
         "Whether it is the right class"
         return predicted == truth
@@ -1200,6 +1212,7 @@ def show_results(self: Learner,
     ds_idx: int = 1,  # which loader of `dls`
     dl=None,  # or a loader with labels
     seed: int = 0,  # another seed shows other items
+    shuffle: bool = True,  # False: the first items
     **look,  # nrows, ncols; size: inches a picture; or figsize: inches of the figure
 ) -> Shown:  # a `WordTable` for what is read
     """Predictions over the truth, for items picked at random; wrong ones in red with a cross
@@ -1209,12 +1222,13 @@ def show_results(self: Learner,
         ds_idx: which loader of `dls`
         dl: or a loader with labels
         seed: another seed shows other items
+        shuffle: False: the first items
         look: nrows, ncols; size: inches a picture; or figsize: inches of the figure
 
     Returns:
         a `WordTable` for what is read
     """
-    dl = _picked(self.suited(self.dls[ds_idx] if dl is None else dl), max_n, seed)
+    dl = _picked(self.suited(self.dls[ds_idx] if dl is None else dl), max_n, seed, shuffle)
     with rng_guard(): batches, n = list(dl), len(dl.dataset)
     decided = torch.stack([dl.blocks[-1].decide(pred) for pred in self.get_preds(dl=batches)[0]])
     answered = zip(batches, decided.split(dl.bs))     # decoded like targets, beside their inputs
@@ -1230,11 +1244,12 @@ def show_results(self: Learner,
     return Shown(axes[0].figure)
 
 # %% ../nbs/23_data_block.ipynb #4e06999d
-def _picked(dl, max_n: int, seed: int) -> BlockLoader:
-    "A loader of some items of another, picked at random"
+def _picked(dl, max_n: int, seed: int, shuffle: bool) -> BlockLoader:
+    "A loader of some items of another, picked at random or the first"
     if not isinstance(dl, BlockLoader) or dl.dataset.n_parts - dl.n_inp != 1:
         raise TypeError('show_results needs data from a DataBlock, with one target')
     order = torch.randperm(len(dl.dataset), generator=torch.Generator().manual_seed(seed))
+    if not shuffle: order = order.sort().values
     items = [dl.dataset.items[i] for i in order[:max_n].tolist()]
     return dl.new(dataset=dl.dataset.with_items(items, train=False), shuffle=False,
                   drop_last=False, num_workers=0, sampler=None)

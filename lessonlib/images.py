@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['UnreadableImage', 'open_image', 'PILImage', 'PILImageBW', 'BadFiles', 'verify_images', 'Transform', 'ResizeMethod',
-           'PadMode', 'Resize']
+           'PadMode', 'Resize', 'CropPad', 'RandomCrop', 'FlipItem']
 
 # %% ../nbs/22_images.ipynb #45333520
 import io, os
@@ -421,3 +421,45 @@ class Resize(Transform):
                                          format='XYXY', canvas_size=self.size)
         moved = V.clamp_bounding_boxes(moved)
         return V.convert_bounding_box_format(moved, new_format=places.format)
+
+# %% ../nbs/22_images.ipynb #777e3ee7
+@dataclass
+class CropPad(Transform):
+    """A piece from the middle of each picture; zeros around those that are too small
+
+    Args:
+        size: pixels: one number for a square, or (height, width)
+    """
+    size: int | tuple  # pixels: one number for a square, or (height, width)
+    order = 5
+
+    def __post_init__(self): self.size = _read_size(self.size)
+    def __call__(self, sample, train):
+        from torchvision.transforms.v2 import functional as V
+        kinds = [_kind(x) for x in sample]
+        if not any(kinds): return sample
+        room = [have - want for have, want in zip(_canvas(sample, kinds), self.size)]
+        corner = [self._start(space, train) for space in room]
+        return tuple(V.crop(x, *corner, *self.size) if kind else x
+                     for x, kind in zip(sample, kinds))
+    def _start(self, room: int, train: bool) -> int: return room // 2
+
+class RandomCrop(CropPad):
+    "A piece from anywhere in training, from the middle in validation"
+    def _start(self, room, train):
+        return int(torch.randint(room + 1, ())) if train and room > 0 else room // 2
+
+@dataclass
+class FlipItem(Transform):
+    """Mirrors left and right, item by item; `aug_transforms` does it in batches
+
+    Args:
+        p: share of the pictures that are mirrored
+    """
+    p: float = .5  # share of the pictures that are mirrored
+    train_only = True
+
+    def __call__(self, sample, train):
+        from torchvision.transforms.v2 import functional as V
+        if not train or float(torch.rand(())) >= self.p: return sample
+        return tuple(V.horizontal_flip(x) if _kind(x) else x for x in sample)

@@ -797,3 +797,20 @@ def test_transform_block(pictures):
     numbers = DataBlock((TransformBlock, RegressionBlock(c_out=1)), get_x=lambda n: torch.tensor([n, n]), get_y=float)
     x, y = numbers.dataloaders(range(20), bs=4, device='cpu').one_batch()
     assert x.tolist() == [[n, n] for n in y[:, 0].tolist()]
+
+
+def test_an_answer_of_yes_or_no_is_a_text_and_a_truth(pictures):
+    dls = block_of(get_y=is_red, splitter=RandomSplitter(.25, seed=1)).dataloaders(pictures, bs=6, device='cpu')
+    for red in (True, False):
+        model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
+        with torch.no_grad(): model[-1].bias.copy_(torch.tensor([-9., 9.] if red else [9., -9.]))
+        answer, number, shares = Learner(dls, model).predict(dls.valid_ds.items[0])
+        assert answer == red and answer == str(red) and answer != str(not red) and bool(answer) is red
+        assert f'{answer}' == repr(answer) == str(red) and number == int(red) and answer != 'red'
+        assert {red: 'found'}[answer] == 'found' and (not answer) is (not red)
+
+
+def test_results_in_order(learn):
+    first = [learn.dls.vocab[y] for y in learn.get_preds()[1][:4]]
+    titles = [ax.get_title() for ax in drawn(lambda: learn.show_results(max_n=4, shuffle=False)).axes if ax.get_title()]
+    assert [title.split('(')[1][:-1] for title in titles] == first
