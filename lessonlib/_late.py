@@ -6,6 +6,7 @@ add to its default callbacks.
 """
 methods = {
     '_apart': 'progress',
+    '_item_losses': 'interpretation',
     '_loader': 'progress',
     '_look': 'progress',
     'distrib_ctx': 'field',
@@ -28,13 +29,17 @@ methods = {
     'save': 'checkpoint',
     'set_hyper': 'schedules',
     'show_results': 'data_block',
+    'smooth_loss': 'progress',
     'step_memory': 'scaling',
     'summary': 'progress',
     'to_bf16': 'scaling',
     'to_fp16': 'scaling',
     'to_fp32': 'scaling',
+    'train_iter': 'progress',
     'tta': 'field',
     'validate': 'progress',
+    'x': 'progress',
+    'y': 'progress',
 }
 
 callbacks = ['progress']
