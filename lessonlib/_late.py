@@ -6,8 +6,11 @@ add to its default callbacks.
 """
 methods = {
     '_apart': 'progress',
+    '_item_losses': 'interpretation',
     '_loader': 'progress',
     '_look': 'progress',
+    'distrib_ctx': 'field',
+    'eval': 'field',
     'export': 'checkpoint',
     'find_batch_size': 'scaling',
     'fine_tune': 'schedules',
@@ -21,16 +24,22 @@ methods = {
     'model_file': 'checkpoint',
     'no_bar': 'progress',
     'no_logging': 'progress',
+    'parallel_ctx': 'field',
     'predict': 'progress',
     'save': 'checkpoint',
     'set_hyper': 'schedules',
     'show_results': 'data_block',
+    'smooth_loss': 'progress',
     'step_memory': 'scaling',
     'summary': 'progress',
     'to_bf16': 'scaling',
     'to_fp16': 'scaling',
     'to_fp32': 'scaling',
+    'train_iter': 'progress',
+    'tta': 'field',
     'validate': 'progress',
+    'x': 'progress',
+    'y': 'progress',
 }
 
 callbacks = ['progress']

@@ -10,32 +10,24 @@ from importlib import import_module
 from typing import Any
 
 from .course import module_names
+from .field import add_habits, companions, left_out, method_function
 
 # %% ../nbs/99_all.ipynb #908b17f0
 def _everything() -> dict[str, Any]:
     "Every public name of every module, in the order of the staircase; the later lesson wins"
     found = {}
-    for name in module_names().values():
-        if name == 'all': continue
+    modules = [name for name in module_names().values() if name not in ('all', 'field')]
+    for name in ['field', *modules]:   # names of the field last: those of a lesson win
         module = import_module(f'lessonlib.{name}')
         found |= {public: getattr(module, public) for public in module.__all__}
     return found
 
-
-def _companions() -> dict[str, Any]:
-    "The names from other libraries that scripts of the field take for granted"
-    import functools, pathlib
-    import matplotlib.pyplot as plt
-    import numpy as np
-    import pandas as pd
-    import torch
-    from fastcore.basics import range_of
-    return dict(Path=pathlib.Path, partial=functools.partial, np=np, pd=pd, plt=plt, torch=torch,
-                nn=torch.nn, F=torch.nn.functional, Tensor=torch.Tensor, tensor=torch.tensor,
-                range_of=range_of)
-
-
 _found = _everything()
-_offered = {**_companions(), **_found}
+_offered = {**companions(), **left_out(), **_found}
 globals().update(_offered)
 __all__ = list(_offered)
+add_habits()
+
+def __getattr__(name: str) -> Any:
+    "A method of the learner, as a function: for `from lessonlib.all import lr_find`"
+    return method_function(name)

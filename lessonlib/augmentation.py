@@ -10,7 +10,7 @@ __all__ = ['get_transforms', 'imagenet_stats', 'resample', 'Move', 'Flip', 'Rota
 # %% ../nbs/24_augmentation.ipynb #863d4a29
 import copy, math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, InitVar
 from numbers import Real
 
 import torch
@@ -359,6 +359,7 @@ class Augment(Transform):
         ratio: how much wider the box may be than the new picture: range
         mode: how pixels are mixed: bilinear, nearest or bicubic
         pad_mode: what lies beyond the edge: reflection, border or zeros
+        alike: True: the same dice for all pictures of a batch
     """
     moves: Sequence = ()  # `Move`s, in the order in which they happen
     size: int | tuple = None  # a number, or (height, width); None: as the pictures are
@@ -366,6 +367,7 @@ class Augment(Transform):
     ratio: tuple = (1, 1)  # how much wider the box may be than the new picture: range
     mode: str = 'bilinear'  # how pixels are mixed: bilinear, nearest or bicubic
     pad_mode: str = 'reflection'  # what lies beyond the edge: reflection, border or zeros
+    alike: bool = False  # True: the same dice for all pictures of a batch
     order = -10
 
     def __post_init__(self):
@@ -412,7 +414,8 @@ class Augment(Transform):
             middle = torch.tensor([[1., .5, .5, .5]], dtype=torch.float64).expand(n, -1)
             return _cut_matrix(_cut(middle, here, size, 1, (1, 1)), size), factor, summand
         many = cut + sum(m.dice for m in self.moves)
-        dice = torch.rand(n, many, dtype=torch.float64, device='cpu')
+        dice = torch.rand(1 if self.alike else n, many, dtype=torch.float64, device='cpu')
+        dice = dice.expand(n, -1)
         first, *rest = dice.split([cut] + [m.dice for m in self.moves], 1)
         matrix = _cut_matrix(_cut(first, here, size, self.min_scale, self.ratio), size)
         for move, dice in zip(self.moves, rest):
@@ -494,6 +497,7 @@ def aug_transforms(
     mode: str = 'bilinear',  # how pixels are mixed
     pad_mode: str = 'reflection',  # what lies beyond the edge: reflection, border or zeros
     xtra_tfms: Sequence = None,  # further `Move`s, or other transforms of batches
+    batch: bool = False,  # True: what happens is the same for all pictures of a batch
 ) -> list:  # for `batch_tfms`
     """The usual augmentation of photos, in one resampling
 
@@ -512,6 +516,7 @@ def aug_transforms(
         mode: how pixels are mixed
         pad_mode: what lies beyond the edge: reflection, border or zeros
         xtra_tfms: further `Move`s, or other transforms of batches
+        batch: True: what happens is the same for all pictures of a batch
 
     Returns:
         for `batch_tfms`
@@ -519,7 +524,7 @@ def aug_transforms(
     moves, others = _usual_moves(mult, do_flip, flip_vert, max_rotate, min_zoom, max_zoom,
                                  max_lighting, max_warp, p_affine, p_lighting), []
     for tfm in listify(xtra_tfms): (moves if isinstance(tfm, Move) else others).append(tfm)
-    return [Augment(moves, size, min_scale, mode=mode, pad_mode=pad_mode), *others]
+    return [Augment(moves, size, min_scale, mode=mode, pad_mode=pad_mode, alike=batch), *others]
 
 get_transforms = aug_transforms   # the name that older notes use
 
@@ -590,12 +595,18 @@ class Normalize(Transform):
     Args:
         mean: of each channel, in pictures from 0 to 1; None: measured
         std: standard deviation of each channel; None: measured
+        means: another name of mean
+        stds: another name of std
     """
     mean: Sequence = None  # of each channel, in pictures from 0 to 1; None: measured
     std: Sequence = None  # standard deviation of each channel; None: measured
+    means: InitVar[Sequence] = None  # another name of mean
+    stds: InitVar[Sequence] = None  # another name of std
     order = 90
 
-    def __post_init__(self):
+    def __post_init__(self, means=None, stds=None):
+        if means is not None: self.mean = means
+        if stds is not None: self.std = stds
         if (self.mean is None) != (self.std is None):
             raise ValueError('Normalize takes both, mean and std, or neither')
         if self.mean is None: return
@@ -605,11 +616,13 @@ class Normalize(Transform):
                              f'mean={self.mean} and std={self.std}')
     @classmethod
     def from_stats(cls, mean: Sequence, std: Sequence,  # of each channel, in pictures from 0 to 1
+        cuda: bool = None,  # makes no difference: numbers go where the pictures are
     ) -> 'Normalize':
         """With numbers known before: `Normalize.from_stats(*imagenet_stats)`
 
         Args:
             mean, std: of each channel, in pictures from 0 to 1
+            cuda: makes no difference: numbers go where the pictures are
         """
         return cls(mean, std)
 

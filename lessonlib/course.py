@@ -664,6 +664,8 @@ def notebook_key(
     if 'notebooks_folder' in source or re.search(r'\blessonlib\.(course|all)\b', source):
         parts['others'] = [path.read_text(encoding='utf-8')  # it reads the other notebooks
                            for path in staircase(Path(notebook).parent)]
+    if 'field_names' in source:
+        parts['table'] = (package/'field_names.csv').read_text(encoding='utf-8')
     parts['libraries'] = {name: _version(name) for name in _LIBRARIES}
     parts['knobs'] = {name: os.environ.get(name) for name in _KNOBS}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]

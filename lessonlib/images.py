@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['UnreadableImage', 'open_image', 'PILImage', 'PILImageBW', 'BadFiles', 'verify_images', 'Transform', 'ResizeMethod',
-           'PadMode', 'Resize']
+           'PadMode', 'Resize', 'CropPad', 'RandomCrop', 'FlipItem']
 
 # %% ../nbs/22_images.ipynb #45333520
 import io, os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from .checkpoint import Part
+from .core import show_image
 from .files import _path, _short
 
 # %% ../nbs/22_images.ipynb #9e600f34
@@ -158,21 +160,47 @@ def open_image(
                               "on_bad='skip') leaves them out.") from None
 
 # %% ../nbs/22_images.ipynb #11049f95
-class PILImage:
+class _OfMode(type):
+    "Any PIL image of the right mode is an instance"
+    def __instancecheck__(cls, thing) -> bool:
+        modes = {cls.mode, *(kind.mode for kind in cls.__subclasses__())}
+        return hasattr(thing, 'getbands') and thing.mode in modes
+
+class PILImage(metaclass=_OfMode):
     "Pictures in colour, under the name that the field uses"
     mode = 'RGB'
     @classmethod
     def create(cls, source):  # path, bytes, array, tensor or PIL image
-        """A PIL image: see `open_image`
+        """A PIL image that has a `shape` and shows itself: see `open_image`
 
         Args:
             source: path, bytes, array, tensor or PIL image
         """
-        return open_image(source, cls.mode)
+        return _handy(open_image(source, cls.mode))
 
 class PILImageBW(PILImage):
     "Pictures in grey"
     mode = 'L'
+
+@lru_cache
+def _handy_class() -> type:
+    "PIL's class with what people type in notebooks; made here, so that nobody else imports PIL"
+    from PIL import Image
+    class Picture(Image.Image):
+        shape = property(lambda self: (self.height, self.width), doc='Height and width')
+        def show(self, ctx=None, ax=None, title=None, figsize=None, cmap=None, **how):
+            return show_image(self, ctx or ax, title, figsize, cmap, **how)
+        def to_thumb(self, h: int, w: int | None = None):   # w None: as h
+            small = self.copy()
+            small.thumbnail((w or h, h))
+            return _handy(small)
+        def __reduce_ex__(self, protocol): return _handy, (self.copy(),)
+    return Picture
+
+def _handy(image):
+    "That PIL image with `shape`, `show` and `to_thumb`"
+    image.__class__ = _handy_class()
+    return image
 
 # %% ../nbs/22_images.ipynb #e45117c4
 class BadFiles(list):
@@ -393,3 +421,45 @@ class Resize(Transform):
                                          format='XYXY', canvas_size=self.size)
         moved = V.clamp_bounding_boxes(moved)
         return V.convert_bounding_box_format(moved, new_format=places.format)
+
+# %% ../nbs/22_images.ipynb #777e3ee7
+@dataclass
+class CropPad(Transform):
+    """A piece from the middle of each picture; zeros around those that are too small
+
+    Args:
+        size: pixels: one number for a square, or (height, width)
+    """
+    size: int | tuple  # pixels: one number for a square, or (height, width)
+    order = 5
+
+    def __post_init__(self): self.size = _read_size(self.size)
+    def __call__(self, sample, train):
+        from torchvision.transforms.v2 import functional as V
+        kinds = [_kind(x) for x in sample]
+        if not any(kinds): return sample
+        room = [have - want for have, want in zip(_canvas(sample, kinds), self.size)]
+        corner = [self._start(space, train) for space in room]
+        return tuple(V.crop(x, *corner, *self.size) if kind else x
+                     for x, kind in zip(sample, kinds))
+    def _start(self, room: int, train: bool) -> int: return room // 2
+
+class RandomCrop(CropPad):
+    "A piece from anywhere in training, from the middle in validation"
+    def _start(self, room, train):
+        return int(torch.randint(room + 1, ())) if train and room > 0 else room // 2
+
+@dataclass
+class FlipItem(Transform):
+    """Mirrors left and right, item by item; `aug_transforms` does it in batches
+
+    Args:
+        p: share of the pictures that are mirrored
+    """
+    p: float = .5  # share of the pictures that are mirrored
+    train_only = True
+
+    def __call__(self, sample, train):
+        from torchvision.transforms.v2 import functional as V
+        if not train or float(torch.rand(())) >= self.p: return sample
+        return tuple(V.horizontal_flip(x) if _kind(x) else x for x in sample)

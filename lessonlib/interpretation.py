@@ -18,7 +18,8 @@ from torch import nn, Tensor
 from torch.nn import functional as F
 
 from .batches import _n_items, in_order
-from .core import rng_guard, show_image
+from .core import rng_guard, show_image, Shown
+from .learner import Learner
 
 # %% ../nbs/25_interpretation.ipynb #a6bc79e7
 def item_losses(
@@ -73,6 +74,12 @@ def _unreduced(loss_func: Callable, preds, targs: tuple) -> Tensor | None:
     each = each.flatten(1).mean(1) if each.ndim > 1 else each
     same = whole.ndim == 0 and torch.isclose(each.mean(), whole, rtol=1e-4, equal_nan=True)
     return each if same else None
+
+@patch
+def _item_losses(self: Learner, outputs, targs) -> Tensor:
+    "The loss of each item, for `get_preds(with_loss=True)`"
+    if targs is None: raise ValueError('Without targets there is no loss')
+    return item_losses(self.loss_func, outputs, targs)
 
 # %% ../nbs/25_interpretation.ipynb #569d7dcc
 class Interpretation:
@@ -391,7 +398,7 @@ def plot_top_losses(self: Interpretation,
     figsize: tuple | None = None,  # inches; None: fits k
     columns: int | None = None,  # pictures in a row; None: about as many as rows
     nrows: int | None = None,  # rows of pictures; None: as many as are needed
-):  # the figure; a table for what is read
+) -> Shown:  # a `WordTable` for what is read
     """Shows the items that cost most, each with prediction / actual / loss / probability
 
     Args:
@@ -400,6 +407,9 @@ def plot_top_losses(self: Interpretation,
         figsize: inches; None: fits k
         columns: pictures in a row; None: about as many as rows
         nrows: rows of pictures; None: as many as are needed
+
+    Returns:
+        a `WordTable` for what is read
     """
     import matplotlib.pyplot as plt
     order = self.top_losses(k, largest)[1].tolist()
@@ -416,4 +426,4 @@ def plot_top_losses(self: Interpretation,
     many = f'{len(order)} items' if len(order) > 1 else 'item'
     which = 'highest' if largest else 'lowest'
     figure.suptitle(f'The {many} with the {which} loss:\n{self.legend}', parse_math=False)
-    return figure
+    return Shown(figure)

@@ -11,6 +11,7 @@ __all__ = ['event_names', 'norm_types', 'default_callbacks', 'CancelStepExceptio
 import copy, re, time
 from collections.abc import Callable
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from torch import nn
 from .batches import _loss_weight, as_metric, DataLoaders, SmoothMean, WeightedMean
 from .core import keep_memory, to_device
 from .files import did_you_mean
+from .sgd import SGD
 
 # %% ../nbs/11_learner.ipynb #08fe214a
 class CancelStepException(Exception): "Leave out the optimiser's step (a callback has made it)"
@@ -40,6 +42,10 @@ event_names = ('before_fit before_epoch before_train before_batch after_pred aft
 class Callback:
     "Something that happens at the events it has a method for"
     order = 0  # lower is called earlier; the recorder is at 50
+    run_after = run_before = ()  # callbacks or classes of them, whatever their order
+    toward_end = False  # True: after all that are not
+    run = True  # False: keeps quiet until the fit is over
+    run_train = run_valid = True  # False: hears nothing of batches in training, in validation
     learn = None  # the learner, once it is added to one
     while_predicting = True  # False: not for `get_preds`, which only collects
 
@@ -47,7 +53,11 @@ class Callback:
         if name.startswith('__') or self.learn is None:
             raise AttributeError(f'{type(self).__name__} has no attribute {name!r}' +
                                  (' and no learner yet' if self.learn is None else ''))
-        return getattr(self.learn, name)
+        try: return getattr(self.learn, name)
+        except AttributeError as error:
+            mine = did_you_mean(name, [n for n in dir(type(self)) if n[0] != '_'])
+            raise AttributeError(f'A {type(self).__name__} has no {name!r}.{mine} It asks its '
+                                 f'learner: {error}') from None
 
     @property
     def name(self) -> str:
@@ -75,6 +85,38 @@ def _own_lists(value):
     "The same lists, dicts and sets within one another, of the same things, but not the same ones"
     if type(value) is dict: return {key: _own_lists(item) for key, item in value.items()}
     return type(value)(map(_own_lists, value)) if type(value) in (list, set) else value
+
+# %% ../nbs/11_learner.ipynb #5019355d
+def _in_order(cbs: list) -> list:
+    "Callbacks as they are called; ValueError if they wait for one another"
+    waiting, ready = sorted(cbs, key=lambda cb: (bool(cb.toward_end), cb.order)), []
+    if not any(cb.run_after or cb.run_before for cb in cbs): return waiting
+    def named(cb, others): return any(cb is o or isinstance(o, type) and isinstance(cb, o)
+                                      for o in listify(others))
+    while waiting:
+        free = [cb for cb in waiting if not any(
+            named(other, cb.run_after) or named(cb, other.run_before)
+            for other in waiting if other is not cb)]
+        if not free: raise ValueError(f'{waiting}: by run_after and run_before each of these '
+                                      'waits for another')
+        waiting.remove(free[0])
+        ready.append(free[0])
+    return ready
+
+class _InPhase:
+    "A listener to batches that is called in training alone, or in validation alone"
+    def __init__(self, method): self.method, self.__self__ = method, method.__self__
+    def __call__(self):
+        cb = self.__self__
+        if cb.run_train if cb.learn.training else cb.run_valid: self.method()
+
+def _listener(cb, event: str):
+    "The method of a callback for an event"
+    apart = event in _batch_events and not (cb.run_train and cb.run_valid)
+    return _InPhase(getattr(cb, event)) if apart else getattr(cb, event)
+
+_batch_events = {name for name in event_names if name.endswith(
+    ('_batch', '_pred', '_loss', '_backward', '_step'))}
 
 # %% ../nbs/11_learner.ipynb #441df524
 class Announcer:
@@ -148,13 +190,14 @@ class Announcer:
 
     def _find_listeners(self):
         "Work out once, for each event, which methods are to be called, and in which order"
-        cbs = sorted(self.cbs, key=lambda cb: cb.order)
-        self.listeners = {event: [getattr(cb, event) for cb in cbs if hasattr(type(cb), event)]
+        cbs = _in_order(self.cbs)
+        self.listeners = {event: [_listener(cb, event) for cb in cbs if hasattr(type(cb), event)]
                           for event in event_names}
         return self
 
     def __call__(self, event: str) -> None:  # announces it
-        for listener in self.listeners[event]: listener()
+        for listener in self.listeners[event]:
+            if listener.__self__.run: listener()
 
     def _with_events(self, name: str, action: Callable, cancel: type) -> None:
         "Announce, act unless cancelled, announce the end"
@@ -189,6 +232,14 @@ def one_group(model: nn.Module,  # any model
         model: any model
     """
     return [list(model.parameters())]
+
+def _of_torch(opt_func: Callable) -> Callable:
+    "torch's SGD in place of that of the first lesson: the same steps, but it knows groups"
+    if opt_func is SGD: return torch.optim.SGD
+    if getattr(opt_func, 'func', None) is not SGD: return opt_func
+    names = dict(mom='momentum', wd='weight_decay')   # as they are called elsewhere
+    given = {names.get(key, key): value for key, value in opt_func.keywords.items()}
+    return partial(torch.optim.SGD, *opt_func.args, **given)
 
 def _norm_params(model: nn.Module) -> list:
     return [p for m in model.modules() if isinstance(m, norm_types) for p in m.parameters()]
@@ -242,7 +293,11 @@ class LayerGroups:
                 if chosen: groups.append(dict(params=chosen, layer_group=i, decays=decays,
                                               weight_decay=self.wd if decays else 0.))
         self.n_layer_groups = len(layer_groups)
-        self.opt = self.opt_func(groups, lr=layer_rates(self.lr, self.n_layer_groups)[-1])
+        opt_func, name = _of_torch(self.opt_func), getattr(self.opt_func, '__name__', 'opt_func')
+        self.opt = opt_func(groups, lr=layer_rates(self.lr, self.n_layer_groups)[-1])
+        if not hasattr(self.opt, 'param_groups'): raise TypeError(
+            f'{name} knows no parameter groups. A Learner takes optimisers that are built as those '
+            'of torch.optim: opt_func=SGD, opt_func=torch.optim.RMSprop')
         self.set_lr(self.lr)
 
     def set_lr(self, lr):  # as in `layer_rates`
@@ -467,7 +522,11 @@ def _prepare_fit(self: Learner, n_epoch: int, lr, wd, reset_opt: bool) -> None:
 @patch
 def _close_fit(self: Learner) -> None:
     try: self('after_fit')
+    except Exception as another:   # the first error is the one to be seen
+        if self.error is None: raise
+        if hasattr(self.error, 'add_note'): self.error.add_note(f'Then, after the fit: {another!r}')
     finally:
+        for cb in self.cbs: vars(cb).pop('run', None)
         if self.error is None: self.n_fits += 1
         else: self.opt.zero_grad()
         self.training, self.dl, self.xb, self.yb = False, None, (), ()
@@ -476,9 +535,16 @@ def _close_fit(self: Learner) -> None:
 
 # %% ../nbs/11_learner.ipynb #20562f17
 @patch
-def show_training_loop(self: Learner) -> None:
-    "Print the events of a fit in order, and who listens to each"
-    level = 0
+def show_training_loop(self: Learner,
+    verbose: bool = False,  # also what each callback is for
+) -> None:
+    """Print the events of a fit in order, and who listens to each
+
+    Args:
+        verbose: also what each callback is for
+    """
+    level, told = 0, verbose and {f'{cb!r}: {cb.__doc__}' for cb in _in_order(self.cbs)}
+    for line in sorted(told or ()): print(line.split('\n')[0])
     for event in event_names:
         when, _, name = event.partition('_')
         if when == 'after' and name in ('batch', 'train', 'validate', 'epoch', 'fit'): level -= 1
@@ -539,6 +605,10 @@ class Recorder(Callback):
         if self.learn.dls.valid is None: return ['train_loss']
         metrics = map(as_metric, listify(self.learn.metrics))
         return ['train_loss', 'valid_loss', *(metric.name for metric in metrics)]
+    @property
+    def metric_names(self) -> list:
+        "Heads of the columns of the table"
+        return ['epoch', *self.names, 'time']
     # columns of the record, a number a batch; `lrs` are those of the last layer group
     losses = property(lambda self: [row[0] for row in self.batches])
     smooth_losses = property(lambda self: [row[1] for row in self.batches])

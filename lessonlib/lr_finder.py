@@ -267,4 +267,15 @@ def lr_find(self: Learner,
     result = SuggestedLRs(runs, listify(suggest_funcs), num_it)
     if result.warning: warnings.warn(result.warning, stacklevel=2)
     if show_plot: result.plot()
+    if 'recorder' in vars(self): self.recorder.lr_curve = result
     return result
+
+@patch
+def plot_lr_find(self: Recorder, ax=None):  # axes to draw on; None: new ones
+    """Draws what the last `lr_find` has found, once more
+
+    Args:
+        ax: axes to draw on; None: new ones
+    """
+    if 'lr_curve' not in vars(self): raise ValueError('Nothing to draw: first learn.lr_find()')
+    return self.lr_curve.plot(ax)

@@ -202,7 +202,8 @@ class BatchCheck(Callback):
 
     def after_pred(self):
         learn = self.learn
-        if learn.iter or len(learn.yb) != 1: return
+        any_shape = getattr(learn.loss_func, 'any_shape', False)   # it brings them together
+        if any_shape or learn.iter or len(learn.yb) != 1: return
         pred, targ = learn.pred, learn.yb[0]
         if not isinstance(pred, Tensor) or not isinstance(targ, Tensor): return
         try: both = torch.broadcast_shapes(pred.shape, targ.shape)
@@ -382,6 +383,27 @@ def validate(self: Learner,
     return list(other.recorder.valid_values)
 
 # %% ../nbs/12_progress.ipynb #1de35a50
+@patch(as_prop=True)
+def x(self: Learner):
+    "The input of this batch, or a tuple if there are several"
+    return self.xb[0] if len(self.xb) == 1 else self.xb or None
+
+@patch(as_prop=True)
+def y(self: Learner):
+    "The target of this batch, or a tuple of several; None if there is none"
+    return self.yb[0] if len(self.yb) == 1 else self.yb or None
+
+@patch(as_prop=True)
+def train_iter(self: Learner) -> int:
+    "How many training batches of this fit are done"
+    return self.epoch * len(self.dls.train) + self.batches_done
+
+@patch(as_prop=True)
+def smooth_loss(self: Learner) -> float:
+    "The training loss so far, smoothed"
+    return self.recorder.smooth.value
+
+# %% ../nbs/12_progress.ipynb #1942bf9c
 @patch
 def get_preds(self: Learner,
     ds_idx: int = 1,  # which loader of `dls`; items come in order
@@ -389,6 +411,9 @@ def get_preds(self: Learner,
     with_input: bool = False,  # give the inputs too
     act: Callable = None,  # turns outputs into predictions; None: that of loss_func or `dls`
     ds_type: int = None,  # another name of ds_idx, as older notes have it
+    with_decoded: bool = False,  # then what is decided on: class numbers, as targets have them
+    with_loss: bool = False,  # then the loss of each item
+    reorder: bool = True,  # False: in the order of the loader, if that is another
 ) -> tuple:
     """Predictions and targets of every item, on the CPU; targets are None where there are none
 
@@ -398,15 +423,26 @@ def get_preds(self: Learner,
         with_input: give the inputs too
         act: turns outputs into predictions; None: that of loss_func or `dls`
         ds_type: another name of ds_idx, as older notes have it
+        with_decoded: then what is decided on: class numbers, as targets have them
+        with_loss: then the loss of each item
+        reorder: False: in the order of the loader, if that is another
     """
     gather, ds_idx = _Gather(with_input), ds_idx if ds_type is None else ds_type
     dl = self._loader(ds_idx, dl)
     self._look(dl, gather)
-    preds, targs, inputs = (_by_item(dl, values) for values in (
+    outputs, targs, inputs = (_by_item(dl, values) if reorder else values for values in (
         join_batches(gather.preds), _joined(gather.targs), _joined(gather.inputs)))
     act = act or getattr(self.loss_func, 'activation', None) or self.dls.activation
-    if act: preds = act(preds)
-    return (inputs, preds, targs) if with_input else (preds, targs)
+    preds = act(outputs) if act else outputs
+    results = (inputs, preds, targs) if with_input else (preds, targs)
+    if with_decoded: results += (_decided(self.dls, preds),)
+    return (*results, self._item_losses(outputs, targs)) if with_loss else results
+
+def _decided(dls, preds):
+    "Predictions in the form of targets"
+    if not isinstance(preds, Tensor): return preds
+    each = [dls.decode(pred)[1] for pred in preds]
+    return torch.stack(each) if all(isinstance(one, Tensor) for one in each) else each
 
 def _by_item(dl, values):
     "Rows in the order of the items, if the loader says in which `order` it gives them"

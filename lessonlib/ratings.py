@@ -16,7 +16,7 @@ import torch
 from fastcore.basics import patch
 from torch import Tensor
 
-from .batches import DataLoaders, TensorDataLoader
+from .batches import _batch_or_number, DataLoaders, TensorDataLoader
 from .checkpoint import _recipe, Part
 from .files import did_you_mean, new_folder
 from .items import (_read_csv, _warn_alike, check_split, IndexSplitter, NoSplitter,
@@ -383,14 +383,19 @@ class CollabDataLoaders(DataLoaders, Part):
                                   stacklevel=3)
         return torch.tensor(np.stack([*columns.values()], 1), device=self.device)
 
-    def show_batch(self, n: int = 10):  # rows
+    def show_batch(self,
+        b=None,  # a batch; None: a first one; or a number, as max_n
+        max_n: int = 10,  # rows
+    ):
         """A table of some training ratings; random state stays as it was
 
         Args:
-            n: rows
+            b: a batch; None: a first one; or a number, as max_n
+            max_n: rows
         """
-        (x,), (y,) = self.split(self.one_batch())
-        return self._named(x[:n], y[:n])
+        b, max_n = _batch_or_number(b, max_n)
+        (x,), (y,) = self.split(self.one_batch() if b is None else b)
+        return self._named(x[:max_n], y[:max_n])
 
     def recipe(self) -> dict:
         "What turns names into numbers, as JSON can hold it"

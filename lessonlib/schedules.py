@@ -264,6 +264,7 @@ def fit_one_cycle(self: Learner,
     moms: tuple | None = (.95, .85, .95),  # momentum at start, peak, end; None: as it is
     cbs=None,  # callbacks for this fit only
     reset_opt: bool = False,  # start with a new optimiser
+    max_lr=None,  # another name of lr_max
 ) -> None:
     """One-cycle (Smith, 2018): the rate up and down, momentum against it
 
@@ -277,11 +278,13 @@ def fit_one_cycle(self: Learner,
         moms: momentum at start, peak, end; None: as it is
         cbs: callbacks for this fit only
         reset_opt: start with a new optimiser
+        max_lr: another name of lr_max
     """
     if not (div > 0 and div_final > 0):
         raise ValueError(f'div and div_final must be above 0, got {div} and {div_final}')
     scheds = dict(lr=combined_cos(pct_start, 1 / div, 1., 1 / div_final))
     if moms: scheds['mom'] = combined_cos(pct_start, *moms)
+    lr_max = max_lr if lr_max is None else lr_max
     self.fit(n_epoch, lr_max, wd=wd, cbs=[*listify(cbs), _Cycle(scheds)], reset_opt=reset_opt)
 
 # %% ../nbs/28_schedules.ipynb #a66b382f

@@ -28,19 +28,20 @@ from .tables import _beside, _learnt, TableStep, TabularDataLoaders
 
 # %% ../nbs/43_tabular.ipynb #970386eb
 def get_emb_sz(
-    to,  # a `TabularPandas` or `TabularDataLoaders`
+    to,  # a `TabularPandas`, or loaders of a table or of ratings
     sz_dict: Mapping = None,  # widths of your own choice by column
 ) -> list:  # of (levels, width), a pair for each column of categories
     """Levels and embedding width of each column of categories
 
     Args:
-        to: a `TabularPandas` or `TabularDataLoaders`
+        to: a `TabularPandas`, or loaders of a table or of ratings
         sz_dict: widths of your own choice by column
 
     Returns:
         of (levels, width), a pair for each column of categories
     """
-    return _widths({name: to.classes[name] for name in to.cat_names}, sz_dict)
+    names = getattr(to, 'cat_names', to.classes)      # those of ratings are all categories
+    return _widths({name: to.classes[name] for name in names}, sz_dict)
 
 # %% ../nbs/43_tabular.ipynb #95504a31
 @makes_model

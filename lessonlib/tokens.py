@@ -25,14 +25,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from fastcore.basics import listify, patch
+from fastcore.foundation import L
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from .batches import _batch_or_number, _Loader
 from .checkpoint import Part, read_tensors, write_tensors
 from .data_block import (_as_table, _read_csv, Block, BlockDataLoaders, BlockDataset,
                          BlockLoader, CategoryBlock, DataBlock, WordTable)
 from .files import atomic_path, data_home, progress
-from .items import (_files_below, _no_folder, ColReader, ColSplitter, GrandparentSplitter,
+from .items import (ColReader, ColSplitter, get_files, GrandparentSplitter,
                     parent_label, RandomSplitter)
 
 # %% ../nbs/50_tokens.ipynb #a4a19bfe
@@ -550,7 +552,7 @@ class Numericalize(Part):
         raise ValueError(f'{file} holds no vocabulary, which is a list of texts in JSON')
 
 # %% ../nbs/50_tokens.ipynb #dd58e345
-class LMLoader:
+class LMLoader(_Loader):
     """Windows over one stream of all documents, cut into `bs` rows that go on from batch to batch
 
     Args:
@@ -613,7 +615,7 @@ def get_text_files(
     path: str | Path,  # the folder
     recurse: bool = True,  # look into the folders in it as well, as deep as they go
     folders: str | Sequence = None,  # only into these folders right below `path`
-) -> list:  # of Paths, sorted
+) -> L:  # of Paths, sorted
     """All files .txt in a folder; FileNotFoundError if there are none
 
     Args:
@@ -624,10 +626,7 @@ def get_text_files(
     Returns:
         of Paths, sorted
     """
-    path = Path(path)
-    if not path.is_dir(): raise _no_folder(path)
-    files = _files_below(path, recurse, listify(folders))
-    texts = sorted(file for file in files if file.suffix.lower() == '.txt')
+    texts = get_files(path, '.txt', recurse, folders)
     if texts: return texts
     raise FileNotFoundError(f'There is no file .txt in {path}' + f' in {folders}' * bool(folders))
 
@@ -950,6 +949,7 @@ class TextDataLoaders(BlockDataLoaders):
         if not text.is_lm: return super().prepare(item)
         return (text.encode(text.open(item)).to(self.device),)
     def show_batch(self,
+        b=None,  # a batch; None: a first one; or a number, as max_n
         max_n: int = 9,  # rows at most
         split: int = 0,  # which loader: 0 to train on, 1 to validate with
         trunc_at: int = 150,  # signs of a text at most; None: all
@@ -957,11 +957,13 @@ class TextDataLoaders(BlockDataLoaders):
         """A table of texts as the model is given them, and their targets; random state stays
 
         Args:
+            b: a batch; None: a first one; or a number, as max_n
             max_n: rows at most
             split: which loader: 0 to train on, 1 to validate with
             trunc_at: signs of a text at most; None: all
         """
-        batch, text = self.one_batch(split), self.text_block
+        (b, max_n), text = _batch_or_number(b, max_n), self.text_block
+        batch = self.one_batch(split) if b is None else b
         if text.is_lm:
             columns = [[text.decode(row)[:trunc_at] for row in part[:max_n].cpu()] for part in batch]
             return WordTable(dict(zip(('text', 'text_'), columns)))

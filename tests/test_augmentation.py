@@ -671,3 +671,22 @@ def test_nothing_waits_for_or_mixes_devices():
             out = aug_transforms(size=size, min_scale=.3)[0](sample, train)
             out = Normalize.from_stats(*imagenet_stats)(out, train)
             assert [o.device.type for o in out] == ['meta'] * 3 and out[0].shape == (4, 3, size, size)
+
+
+def test_a_batch_may_be_changed_alike():
+    x = torch.rand(1, 3, 24, 24).expand(6, -1, -1, -1).contiguous()
+    set_seed(5)
+    alike, = aug_transforms(batch=True)
+    apart, = aug_transforms()
+    new = alike((x,), train=True)[0]
+    assert all(torch.equal(row, new[0]) for row in new) and not torch.equal(new[0], x[0])
+    assert not torch.equal(alike((x,), train=True)[0][0], new[0]), 'another change for another batch'
+    new = apart((x,), train=True)[0]
+    assert not torch.equal(new[0], new[1])
+
+
+def test_other_names_of_normalize():
+    plain = Normalize([.5], [.2])
+    assert Normalize(means=[.5], stds=[.2]) == plain == Normalize.from_stats([.5], [.2], cuda=False)
+    assert from_recipe(Normalize(means=[.5], stds=[.2]).recipe()) == plain
+    with pytest.raises(ValueError, match='both'): Normalize(means=[.5])

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, SubsetRandomSampler, TensorDataset, Wei
 
 from lessonlib.batches import (AccumMetric, AvgMetric, DataLoaders, SmoothMean, TensorDataLoader,
                                WeightedMean, accuracy, as_metric, binary_accuracy, error_rate, in_order,
-                               mae, random_kept, rmse, sigmoid_range, SigmoidRange)
+                               mae, random_kept, rmse, sigmoid_range, SigmoidRange, Vocab)
 from lessonlib.core import set_seed
 from lessonlib.sgd import mse
 
@@ -142,3 +142,28 @@ def test_messages_are_short():
     for value in (b'x' * 10**6, 'y' * 10**6, list(range(10**5)), torch.zeros(99, 99), {i: i for i in range(999)}):
         assert len(_short(value)) < 80, type(value)
     assert (_short('cat'), _short(3.5), _short(torch.zeros(2, 3))) == ("'cat'", '3.5', 'Tensor (2, 3)')
+
+
+def test_what_scripts_ask_of_loaders():
+    x, y = torch.rand(10, 2), torch.arange(10) % 2
+    dls = DataLoaders.from_tensors((x, y), (x[:3], y[:3]), bs=4, vocab=['no', 'yes'], device='cpu')
+    assert dls.bs == 4 and dls.dataset is dls.train_ds and (dls.train.n, dls.valid.n) == (10, 3)
+    assert dls.vocab == ['no', 'yes'] and dls.vocab.o2i == {'no': 0, 'yes': 1} and type(dls.vocab) is Vocab
+    state = torch.get_rng_state()
+    first = dls.train.one_batch()[0]
+    assert torch.equal(first, dls.train.one_batch()[0]) and torch.equal(state, torch.get_rng_state())
+    with pytest.raises(ValueError, match='no batch'): TensorDataLoader(x[:0]).one_batch()
+    own = DataLoaders.from_dsets(list(zip(x, y)), bs=3, device='cpu')
+    assert own.bs == 3 and own.to('cpu') is own
+
+
+def test_loaders_go_to_another_device():
+    x, y = torch.rand(10, 2), torch.arange(10) % 2
+    dls = DataLoaders.from_tensors((x, y), (x[:3], y[:3]), bs=4, device='cpu')
+    assert dls.to('meta') is dls and {part.device.type for part in dls.valid.one_batch()} == {'meta'}
+    dls = DataLoaders.from_tensors((x, y), (x, y), device='cpu')
+    assert dls.cpu().device.type == 'cpu' and dls.one_batch()[0].device.type == 'cpu'
+    if not torch.cuda.is_available():
+        with pytest.raises(RuntimeError, match='leave .cuda.. or .to.. out'): dls.cuda()
+        assert dls.device.type == 'cpu'
+    elif dls.cuda(): assert dls.one_batch()[0].is_cuda and next(iter(dls.train))[1].is_cuda

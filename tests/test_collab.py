@@ -473,3 +473,11 @@ def test_real_ratings(tmp_path, monkeypatch):
     best = learn.model.bias(['Shawshank Redemption, The (1994)', "Schindler's List (1993)"])
     worst = learn.model.bias(['Battlefield Earth (2000)', 'Inspector Gadget (1999)'])
     assert best.min() > .2 > -.1 > worst.max()
+
+
+def test_widths_of_embeddings_of_ratings():
+    from lessonlib.tabular import get_emb_sz
+    dls = loaders()
+    widths = get_emb_sz(dls)
+    assert [n for n, _ in widths] == [len(known) for known in dls.classes.values()]
+    assert get_emb_sz(dls, {dls.user_name: 3})[0][1] == 3 and all(width >= 1 for _, width in widths)

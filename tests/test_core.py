@@ -199,3 +199,37 @@ def test_an_answer_that_only_looks_is_not_suspected(value, capsys):
     def check_answer(answer): assert answer(value, key=value) is value
     check_answer(lambda one, key: one)
     assert capsys.readouterr().out.startswith('Right')
+
+
+def test_tensor_of_almost_anything():
+    import pandas as pd
+    from PIL import Image
+    from lessonlib.core import tensor
+    assert tensor(1, 2, 3).tolist() == [1, 2, 3] and tensor(1., 2).dtype == torch.float32 and tensor(3).shape == ()
+    assert tensor([[1, 2]], [[3, 4]]).shape == (2, 1, 2)
+    assert tensor(np.array([1, 2], np.int16)).dtype == torch.int16 and tensor([1, 2]).dtype == torch.int64
+    assert tensor(np.array([1., 2.])).dtype == tensor(pd.Series([1., 2.])).dtype == torch.float32
+    assert tensor([np.array([1., 2.]), np.array([3., 4.])]).shape == (2, 2)
+    assert tensor([torch.ones(2), torch.ones(2)]).shape == (2, 2)
+    picture = tensor(Image.new('RGB', (5, 4), 'white'))
+    assert picture.shape == (4, 5, 3) and picture.dtype == torch.uint8 and picture.min() == 255
+    assert tensor([1], dtype=torch.float16).dtype == torch.float16 and tensor([2.], requires_grad=True).requires_grad
+    here = torch.rand(2)
+    assert tensor(here) is here
+    array = np.array([1, 2])
+    made = tensor(array)
+    made[0] = 9
+    assert array[0] == 1, 'a copy'
+    with pytest.raises(TypeError): tensor('picture')
+
+
+def test_reproducible_asks_for_one_way_of_computing(monkeypatch):
+    from lessonlib.core import set_seed
+    flags = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    try:
+        set_seed(1, True)
+        first = torch.rand(3)
+        assert torch.backends.cudnn.deterministic and not torch.backends.cudnn.benchmark
+        set_seed(1, reproducible=True)
+        assert torch.equal(first, torch.rand(3))
+    finally: torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = flags

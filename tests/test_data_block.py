@@ -24,7 +24,7 @@ from lessonlib.batches import accuracy
 from lessonlib.checkpoint import Checkpoint, from_recipe
 from lessonlib.core import get_rng_state, set_seed
 from lessonlib.data_block import (_as_transforms, Block, BlockDataset, CategoryBlock, DataBlock,
-                                  ImageBlock, IntToFloat, RegressionBlock, TrainOnly)
+                                  ImageBlock, IntToFloat, RegressionBlock, TrainOnly, TransformBlock)
 from lessonlib.images import open_image, PILImage, PILImageBW, Resize, Transform, UnreadableImage
 from lessonlib.items import (ColReader, FuncSplitter, get_image_files, IndexSplitter, NoSplitter,
                              RandomSplitter,
@@ -742,3 +742,75 @@ def test_new_loaders_skip_what_cannot_be_read_too(tmp_path, files):
     assert 'on_bad' not in strict.recipe()
     broken.write_bytes(b'no picture')
     with pytest.raises(UnreadableImage): list(strict.test_dl([files[0], broken]))
+
+
+# --- what scripts of the field ask ------------------------------------------------------------------------------------
+
+def test_a_batch_can_be_shown(learn):
+    dls = learn.dls
+    x, y = dls.one_batch()
+    words = [dls.vocab[i] for i in y.tolist()]
+    for show in (dls.show_batch, dls.train.show_batch):
+        assert [ax.get_title() for ax in drawn(lambda: show((x, y), max_n=4)).axes if ax.get_title()] == words[:4]
+    assert len(drawn(lambda: dls.show_batch((x, y), 2)).axes) == len(drawn(lambda: dls.show_batch(2)).axes) == 2
+    assert dls.decode_batch((x, y), 3)[2][1] == words[2]
+    assert [float(part.max()) <= 1 for part in dls.train.decode((x, y))[:1]] == [True]
+
+
+def test_datasets_know_train_and_valid(pictures):
+    block = block_of()
+    sets = block.datasets(pictures)
+    train, valid = sets
+    assert train is sets.train is sets[0] and valid is sets.valid and len(sets) == 2
+    assert sets.vocab == train.vocab == ['blue', 'green', 'red'] and sets.vocab.o2i['red'] == 2
+    assert sorted(sets.items) == sorted(train.items + valid.items) and sets.n_inp == 1
+    picture, colour = sets.decode(train[0])
+    assert colour == colour_of(train.items[0]) and picture.shape == (3, 24, 24)
+    assert sets.show(train[0]).get_title() == colour == train.show(0).get_title()
+    dls = sets.dataloaders(bs=5, device='cpu')
+    assert dls.bs == dls.train.bs == 5 and dls.one_batch()[0].shape == (5, 3, 24, 24)
+    assert (dls.train.n, dls.valid.n) == (18, 6) and dls.train.one_batch()[0].shape[0] == 5
+    assert dls.to('meta').device.type == 'meta' and {dl.device.type for dl in dls.loaders} == {'meta'}
+
+
+def test_a_block_with_other_transforms(pictures):
+    def double(x): return x * 2
+    block = block_of(batch_tfms=double)
+    dls = block.dataloaders(pictures, bs=4, device='cpu')
+    other = block.new(item_tfms=Resize(16)).dataloaders(pictures, bs=4, device='cpu')
+    assert dls.one_batch()[0].max() > 1.1 and other.one_batch()[0].max() <= 1, 'new leaves out what it is not given'
+    assert other.one_batch()[0].shape[-1] == 16 and dls.one_batch()[0].shape[-1] == 24
+    now = block.dataloaders(pictures, bs=4, device='cpu', item_tfms=Resize(12))
+    assert now.one_batch()[0].shape[-1] == 12 and now.one_batch()[0].max() > 1.1, 'the other stage stays'
+    assert block.dataloaders(pictures, bs=4, device='cpu').one_batch()[0].shape[-1] == 24
+    plain = block.dataloaders(pictures, bs=4, device='cpu', batch_tfms=[])
+    assert plain.one_batch()[0].max() <= 1 and plain.one_batch()[0].is_floating_point()
+
+
+def test_transform_block(pictures):
+    block = DataBlock((TransformBlock(type_tfms=PILImage.create, batch_tfms=IntToFloat()),
+                       TransformBlock([colour_of, len])), get_items=get_image_files, get_y=same, item_tfms=Resize(8))
+    dls = block.dataloaders(pictures, bs=4, device='cpu')
+    x, y = dls.one_batch()
+    assert x.shape == (4, 3, 8, 8) and x.is_floating_point() and set(y.tolist()) <= {3, 4, 5}
+    assert len(drawn(lambda: dls.show_batch(2)).axes[0].images) == 1
+    numbers = DataBlock((TransformBlock, RegressionBlock(c_out=1)), get_x=lambda n: torch.tensor([n, n]), get_y=float)
+    x, y = numbers.dataloaders(range(20), bs=4, device='cpu').one_batch()
+    assert x.tolist() == [[n, n] for n in y[:, 0].tolist()]
+
+
+def test_an_answer_of_yes_or_no_is_a_text_and_a_truth(pictures):
+    dls = block_of(get_y=is_red, splitter=RandomSplitter(.25, seed=1)).dataloaders(pictures, bs=6, device='cpu')
+    for red in (True, False):
+        model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
+        with torch.no_grad(): model[-1].bias.copy_(torch.tensor([-9., 9.] if red else [9., -9.]))
+        answer, number, shares = Learner(dls, model).predict(dls.valid_ds.items[0])
+        assert answer == red and answer == str(red) and answer != str(not red) and bool(answer) is red
+        assert f'{answer}' == repr(answer) == str(red) and number == int(red) and answer != 'red'
+        assert {red: 'found'}[answer] == 'found' and (not answer) is (not red)
+
+
+def test_results_in_order(learn):
+    first = [learn.dls.vocab[y] for y in learn.get_preds()[1][:4]]
+    titles = [ax.get_title() for ax in drawn(lambda: learn.show_results(max_n=4, shuffle=False)).axes if ax.get_title()]
+    assert [title.split('(')[1][:-1] for title in titles] == first

@@ -507,6 +507,18 @@ def test_practice_mode_asks_nobody(words, monkeypatch, home, capsys):
     with pytest.raises(UnknownDataset, match='there is no practice set'): course_data('flowers')
 
 
+def test_practice_mode_gives_scripts_the_twin(monkeypatch, home, capsys, no_network):
+    monkeypatch.setenv('LESSONLIB_DATA', 'practice')
+    assert untar_data(URLs.MNIST_SAMPLE) == untar_data('mnist_sample') == practice_data('mnist_sample')
+    said = capsys.readouterr().out
+    assert said.count('mnist_sample: practice data, as LESSONLIB_DATA=practice says') == 2
+    with pytest.raises(DatasetUnavailable): untar_data(URLs.IMAGENETTE)      # has none
+    with pytest.raises(DatasetUnavailable): untar_data('https://one.org/mnist_sample.tgz')   # somebody else's
+    for mode in ('auto', 'real', ''):
+        monkeypatch.setenv('LESSONLIB_DATA', mode)
+        with pytest.raises(DatasetUnavailable, match='LESSONLIB_DATA=practice: then untar_data'): untar_data(URLs.MNIST_SAMPLE)
+
+
 def test_real_mode_without_network_names_three_ways_out(no_network, words, monkeypatch, home):
     monkeypatch.setenv('LESSONLIB_DATA', 'real')
     for ask in (course_data, untar_data):

@@ -10,14 +10,16 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from helpers.data_server import DataServer
 
 from lessonlib.course import describe_error, read_notebook, run_notebook
 from lessonlib.drawn_pets import make_pets
 from lessonlib.drawn_scenes import make_heads, make_streets, make_tiles
 from lessonlib.written_reviews import make_reviews
 
-SCRIPT, TABLES, TILES, STREETS, POINTS, TEXT = (Path(__file__).parent/'helpers'/f'field_{name}.py' for name in
-                                          ('script', 'tables', 'tiles', 'segmentation', 'points', 'text'))
+SCRIPT, TABLES, TILES, STREETS, POINTS, TEXT, FILES, JUDGES = (
+    Path(__file__).parent/'helpers'/f'field_{name}.py' for name in
+    ('script', 'tables', 'tiles', 'segmentation', 'points', 'text', 'files', 'judges'))
 BREEDS = ['Siamese', 'Bengal', 'Sphynx', 'pug', 'samoyed', 'beagle']
 
 
@@ -45,10 +47,11 @@ def errors_of(text):
     return [float(x) for x in re.search(r'error ([\d.]+) cats or dogs ([\d.]+)', text).groups()]
 
 
-@pytest.mark.parametrize('script', [SCRIPT, TABLES, TILES, STREETS, POINTS, TEXT], ids=lambda script: script.stem)
+@pytest.mark.parametrize('script', [SCRIPT, TABLES, TILES, STREETS, POINTS, TEXT, FILES, JUDGES], ids=lambda script: script.stem)
 def test_only_the_import_is_ours(script):
     lines = script.read_text().splitlines()
-    assert [line for line in lines if 'import' in line] == ['from lessonlib.all import *'] and 'lessonlib' not in '\n'.join(lines[1:])
+    imports = [line for line in lines if 'import' in line and 'sklearn' not in line]
+    assert imports == ['from lessonlib.all import *'] and 'lessonlib' not in '\n'.join(lines[1:])
 
 
 def printed_by(script, mirror, folder):
@@ -128,3 +131,31 @@ def test_text_runs_as_a_file(mirror, tmp_path):
     printed = printed_by(TEXT, mirror, tmp_path)
     perplexity, right = map(float, re.search(r'perplexity ([\d.]+) right ([\d.]+)', printed).groups())
     assert perplexity < 6 and right > .8, printed
+
+
+@pytest.mark.xdist_group('field_script')
+def test_files_run_as_a_file(mirror, tmp_path):
+    "Addresses in a file to pictures in folders; one address is wrong, one picture torn"
+    pictures = sorted((mirror/'drawn'/'oxford-iiit-pet'/'images').glob('*.jpg'))
+    with DataServer() as shop:
+        urls = {'cat': [shop.address('lost.jpg')], 'dog': [shop.address('torn.jpg')]}
+        shop.files['torn.jpg'] = b'\xff\xd8\xff'
+        for picture in pictures:
+            shop.files[picture.name] = picture.read_bytes()
+            urls['cat' if picture.name[0].isupper() else 'dog'].append(shop.address(picture.name))
+        for kind, addresses in urls.items(): (tmp_path/f'{kind}.txt').write_text('\n'.join(addresses))
+        printed = printed_by(FILES, mirror, tmp_path)
+    for words in ('1 of 49 could not be had', 'lost.jpg: Not Found', '97 pictures, 1 unreadable',
+                  "['animals/cat', 'animals/dog']", '(64, 96) (32, 21)', 'weights 23826', 'answer Categorize is left out'):
+        assert words in printed, printed
+    assert float(re.search(r'right ([\d.]+)', printed)[1]) >= .6, printed   # guessing: .5
+
+
+@pytest.mark.xdist_group('field_script')
+def test_judges_run_as_a_file(mirror, tmp_path):
+    "Companions and scikit-learn's metrics, on points inside and outside of a circle"
+    printed = printed_by(JUDGES, mirror, tmp_path)
+    assert '500 [0, 1] [1, 2]' in printed and '[1, 3] hem nothing True b' in printed, printed
+    for name, least in (('accuracy', .85), ('f1_score', .85), ('roc_auc_score', .95), ('cohen_kappa_score', .7)):
+        assert float(re.search(rf"'{name}': ([\d.]+)", printed)[1]) > least, printed
+    assert float(re.search(r'loss ([\d.]+)', printed)[1]) < .3, printed

@@ -18,7 +18,7 @@ from torchvision.transforms.v2 import functional as V
 
 from lessonlib.checkpoint import from_recipe
 from lessonlib.core import set_seed
-from lessonlib.images import (open_image, PadMode, PILImage, PILImageBW, Resize, ResizeMethod, Transform,
+from lessonlib.images import (CropPad, FlipItem, open_image, PadMode, PILImage, PILImageBW, RandomCrop, Resize, ResizeMethod, Transform,
                               UnreadableImage, verify_images)
 
 
@@ -361,3 +361,53 @@ def test_a_pipe_is_no_picture_and_nobody_waits(tmp_path):
     assert bad == [tmp_path/'pipe.jpg'] and 'no file, but a pipe' in repr(bad)
     from lessonlib.segmentation import read_mask
     with pytest.raises(UnreadableImage, match='pipe'): read_mask(tmp_path/'pipe.jpg')
+
+
+def test_pictures_know_their_shape_and_show_themselves():
+    import pickle
+    import matplotlib.pyplot as plt
+    grey, colour = PILImageBW.create(np.zeros((20, 30), np.uint8)), PILImage.create(np.zeros((20, 30, 3), np.uint8))
+    assert colour.shape == (20, 30) and isinstance(colour, Image.Image)
+    assert isinstance(colour, PILImage) and isinstance(grey, PILImage) and isinstance(grey, PILImageBW)
+    assert not isinstance(colour, PILImageBW) and not isinstance('RGB', PILImage)
+    assert isinstance(Image.new('RGB', (2, 2)), PILImage), 'any PIL image of that mode'
+    assert colour.to_thumb(10).size == (10, 7) and colour.to_thumb(4, 30).shape == (4, 6) and colour.size == (30, 20)
+    ax = colour.show(figsize=(2, 2), alpha=.5, title='black')
+    assert ax.get_title() == 'black' and ax.images[0].get_alpha() == .5 and ax.figure.get_size_inches().tolist() == [2, 2]
+    other = plt.subplots()[1]
+    assert colour.show(ctx=other) is other and len(other.images) == 1
+    again = pickle.loads(pickle.dumps(colour))
+    assert again.shape == (20, 30) and again.tobytes() == colour.tobytes()
+    plt.close('all')
+
+
+def parts_of_one_item():
+    "A picture whose red is the column and green the row, its mask, and a point"
+    pixels = np.zeros((20, 30, 3), np.uint8)
+    pixels[..., 0], pixels[..., 1] = np.arange(30), np.arange(20)[:, None]
+    mask = tv_tensors.Mask(torch.arange(30).repeat(20, 1))
+    return Image.fromarray(pixels), mask, tv_tensors.KeyPoints([[12., 9.]], canvas_size=(20, 30)), 'label'
+
+
+@pytest.mark.parametrize('tfm', [CropPad(10), CropPad((10, 40)), CropPad((32, 8)), RandomCrop((12, 14)), FlipItem(1.)])
+def test_parts_move_together(tfm):
+    set_seed(3)
+    picture, mask, points, label = tfm(parts_of_one_item(), train=True)
+    pixels, (x, y) = np.asarray(picture), (int(v) for v in points[0])
+    assert label == 'label' and picture.size[::-1] == tuple(mask.shape) == tuple(points.canvas_size)
+    assert picture.size[::-1] == (20, 30) if isinstance(tfm, FlipItem) else picture.size[::-1] == tfm.size
+    assert (mask.numpy() == pixels[..., 0]).all()
+    inside = 0 <= x < pixels.shape[1] and 0 <= y < pixels.shape[0]
+    assert not inside or (pixels[y, x, 0], pixels[y, x, 1]) == (12, 9)
+    assert inside or isinstance(tfm, (RandomCrop, CropPad))
+
+
+def test_crops_and_mirrors_are_for_training():
+    item = parts_of_one_item()[:2]
+    for tfm in (FlipItem(1.), RandomCrop(8)):
+        assert np.array_equal(tfm(item, train=False)[0], tfm(item, train=False)[0])
+    assert np.array_equal(RandomCrop(8)(item, train=False)[0], CropPad(8)(item, train=True)[0])
+    assert {np.asarray(RandomCrop(8)(item, train=True)[0])[0, 0, 0] for _ in range(30)} > {3}
+    assert FlipItem(0.)(item, train=True) is item and FlipItem(1.)(item, train=False) is item
+    assert 20 < sum(FlipItem()(item, train=True) is item for _ in range(80)) < 60
+    assert CropPad(8)(('text',), train=True) == ('text',)

@@ -351,3 +351,25 @@ def test_a_matrix_of_many_classes_keeps_its_size(n):
     interp.actual = interp.predicted = t
     ax = interp.plot_confusion_matrix()
     assert max(ax.figure.get_size_inches()) < 10 and not ax.texts and len(ax.get_xticks()) < 30
+
+
+def test_a_notebook_shows_each_picture_once(tmp_path):
+    "As the last line of a cell, and with the figure in a variable"
+    import nbformat
+    from lessonlib.course import _client, _kernel_environment
+    setup = """import torch
+from torch import nn
+from lessonlib.batches import DataLoaders
+from lessonlib.data_block import Block, CategoryBlock, DataBlock, TransformBlock
+from lessonlib.interpretation import ClassificationInterpretation
+from lessonlib.learner import Learner
+block = DataBlock((TransformBlock, CategoryBlock), get_x=lambda n: torch.full((1, 4, 4), float(n)), get_y=lambda n: n % 2)
+dls = block.dataloaders(range(20), bs=4)
+learn = Learner(dls, nn.Sequential(nn.Flatten(), nn.Linear(16, 2)))
+interp = ClassificationInterpretation.from_learner(learn)"""
+    cells = ['dls.show_batch()', 'dls.show_batch(dls.one_batch())', 'dls.train.show_batch(max_n=2)', 'learn.show_results()',
+             'interp.plot_top_losses(4)', 'interp.plot_confusion_matrix()', 'fig = dls.show_batch()', 'fig = interp.plot_top_losses(2)']
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in [setup, *cells]])
+    _client(book, tmp_path, 120).execute(env=_kernel_environment(tmp_path, paper=False))
+    count = [sum('image/png' in output.get('data', {}) for output in cell.outputs) for cell in book.cells[1:]]
+    assert dict(zip(cells, count)) == dict.fromkeys(cells, 1)

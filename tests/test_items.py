@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from lessonlib.core import get_rng_state
-from lessonlib.items import (as_rows, check_split, ColReader, ColSplitter, FuncSplitter, get_image_files,
+from lessonlib.items import (as_rows, check_split, ColReader, ColSplitter, FuncSplitter, get_files, get_image_files,
                              GrandparentSplitter, GroupSplitter, IndexSplitter, NoSplitter, parent_label,
                              RandomSplitter, RegexLabeller, using_attr)
 
@@ -36,6 +36,22 @@ def test_get_image_files(tmp_path):
     assert names(folders=['sub']) == names(folders='sub') == ['sub/c.jpeg', 'sub/deep/d.webp']
     assert get_image_files(str(tmp_path)) == get_image_files(tmp_path)
     with pytest.raises(TypeError, match='one folder'): get_image_files([tmp_path])
+
+
+def test_lists_of_files_can_map(tmp_path):
+    touch(tmp_path, 'b.JPG', 'a.png', 'note.txt', '.hidden.jpg', 'sub/c.TXT', '.git/e.txt')
+    from fastcore.foundation import L
+    pictures, files = get_image_files(tmp_path), get_files(tmp_path)
+    assert type(pictures) is type(files) is type(get_files(tmp_path, '.txt')) is L
+    assert pictures.map(Path.name.fget) == ['a.png', 'b.JPG'] and len(pictures + pictures) == 4
+    assert pictures.sorted(key=str, reverse=True).attrgot('suffix') == ['.JPG', '.png']
+    assert [f.name for f in files] == ['a.png', 'b.JPG', 'note.txt', 'c.TXT']
+    for kinds in ('.txt', ['.txt'], {'.TXT'}):
+        assert [f.name for f in get_files(tmp_path, kinds)] == ['note.txt', 'c.TXT']
+    assert [f.name for f in get_files(tmp_path, ['.txt'], recurse=False)] == ['note.txt']
+    assert [f.name for f in get_files(tmp_path, folders='sub')] == ['c.TXT'] and get_files(tmp_path, '.doc') == []
+    with pytest.raises(TypeError, match='one folder'): get_files(pictures)
+    with pytest.raises(FileNotFoundError, match='no folder'): get_files(tmp_path/'none')
 
 
 @pytest.mark.parametrize('name,options,words', [

@@ -5,6 +5,7 @@ import gc
 import math
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from lessonlib.learner import (Callback, CancelBatchException, CancelEpochExcept
                                CancelStepException, CancelTrainException, CancelValidException, Learner,
                                Recorder, adamw, default_callbacks, event_names, layer_rates)
 from lessonlib.progress import ProgressCallback
-from lessonlib.sgd import mse
+from lessonlib.sgd import mse, SGD
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -378,3 +379,113 @@ def test_import_is_light():
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True, cwd=ROOT)
     heavy = {'matplotlib', 'pandas', 'torchvision', 'IPython', 'ipywidgets', 'sklearn', 'tqdm', 'PIL', 'scipy'}
     assert not heavy & set(done.stdout.split()), done.stdout
+
+
+# --- habits of scripts from elsewhere ----------------------------------------------------------------------------------
+
+def heard_by(**attributes):
+    "How many training and validation batches a callback with these attributes hears of in a fit, and the fits"
+    heard = dict(train=0, valid=0, epochs=0)
+    def after_batch(self): heard['train' if self.training else 'valid'] += 1
+    def before_epoch(self): heard['epochs'] += 1
+    cb = type('Ear', (Callback,), dict(after_batch=after_batch, before_epoch=before_epoch, **attributes))()
+    return learner(cbs=cb), cb, heard
+
+
+@pytest.mark.parametrize('off, left', [({}, ('train', 'valid')), (dict(run_valid=False), ('train',)),
+                                       (dict(run_train=False), ('valid',))])
+def test_callbacks_may_leave_out_a_phase(off, left):
+    learn, _, heard = heard_by(**off)
+    learn.fit(1)
+    assert heard['epochs'] == 1 and [name for name in ('train', 'valid') if heard[name]] == list(left)
+    assert heard['train'] in (0, len(learn.dls.train)) and heard['valid'] in (0, len(learn.dls.valid))
+
+
+def test_a_callback_keeps_quiet_for_one_fit():
+    learn, cb, heard = heard_by(before_fit=lambda self: setattr(self, 'run', self.learn.n_epoch > 1))
+    learn.fit(1)
+    assert heard['epochs'] == 0 and cb.run is True, 'off until the fit is over'
+    learn.fit(2)
+    assert heard['epochs'] == 2
+    cb.run_valid = False   # an instance, between fits
+    before = heard['valid']
+    learn.fit(2)
+    assert heard['valid'] == before and heard['epochs'] == 4
+
+
+def test_callbacks_say_whom_they_follow():
+    heard = []
+    def make(label, **attributes):
+        return type(label, (Callback,), dict(before_fit=lambda self: heard.append(label), **attributes))
+    late = make('Late', run_after=Recorder, order=-90)
+    early = make('Early', run_before=[late, ProgressCallback], order=90)
+    last = make('Last', toward_end=True, order=-99)
+    learn = learner(cbs=[last, late, early])
+    learn.fit(0)
+    assert heard == ['Early', 'Late', 'Last']
+    calls = [type(f.__self__) for f in learn.listeners['before_fit']]
+    assert calls.index(Recorder) < calls.index(late) and calls.index(early) < calls.index(ProgressCallback)
+    circle = make('Circle', run_before=late)
+    learn.add_cb(circle)
+    late.run_before = circle
+    with pytest.raises(ValueError, match='waits for another'): learn.fit(1)
+
+
+def test_the_gradient_is_that_of_loss_grad():
+    class Nothing(Callback):
+        def after_loss(self): self.learn.loss_grad = self.loss * 0
+    learn = learner(cbs=Nothing, opt_func=torch.optim.SGD)
+    before = weights(learn)
+    learn.fit(1, .1, wd=0.)
+    assert torch.equal(learn.model[0].weight, before[0]) and learn.recorder.losses[0] > 0
+
+
+def test_the_first_error_is_the_one_to_be_seen():
+    class Broken(Callback):
+        def before_batch(self): self.nowhere.shape
+        def after_fit(self): [][0]
+    learn = learner(cbs=Broken)
+    with pytest.raises(AttributeError, match="A Broken has no 'nowhere'.*learner") as caught: learn.fit(1)
+    if sys.version_info >= (3, 11): assert any('IndexError' in note for note in caught.value.__notes__)
+    learn.remove_cb(Broken)
+    learn.fit(1)
+    class Late(Callback):
+        def after_fit(self): [][0]
+    with pytest.raises(IndexError): learn.fit(1, cbs=Late)
+
+
+def test_what_is_missing_on_the_recorder_names_it():
+    learn = learner(metrics=accuracy)
+    with pytest.raises(AttributeError, match="A Recorder has no 'metric_name'. Did you mean 'metric_names'"):
+        learn.recorder.metric_name
+    assert learn.recorder.metric_names == ['epoch', 'train_loss', 'valid_loss', 'accuracy', 'time']
+    assert learn.recorder.model is learn.model
+
+
+@pytest.mark.parametrize('theirs', [SGD, partial(SGD, momentum=.9), partial(SGD, mom=.9, dampening=0.)])
+def test_the_sgd_of_the_first_lesson_trains_a_learner(theirs):
+    momentum = .9 if isinstance(theirs, partial) else 0.
+    ours = learner(opt_func=theirs)
+    other = learner(opt_func=partial(torch.optim.SGD, momentum=momentum))
+    for learn in (ours, other):
+        set_seed(3)
+        learn.fit(2, .05)
+    assert same(weights(ours), weights(other))
+
+
+def test_an_optimiser_without_groups_is_refused_before_the_first_batch():
+    class Own:
+        def __init__(self, params, lr): pass
+    learn = learner(opt_func=Own)
+    with pytest.raises(TypeError, match='Own knows no parameter groups.*opt_func=SGD'): learn.fit(1)
+    assert not learn.recorder.batches
+
+
+def test_the_loop_says_what_callbacks_are_for(capsys):
+    learn = learner()
+    learn.show_training_loop()
+    plain = capsys.readouterr().out
+    learn.show_training_loop(verbose=True)
+    assert capsys.readouterr().out.endswith(plain) and 'Writes down losses' not in plain
+    learn.show_training_loop(verbose=True)
+    assert 'Recorder: Writes down losses' in capsys.readouterr().out

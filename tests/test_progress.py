@@ -425,3 +425,32 @@ def test_a_single_metric_may_be_set_later(one):
     assert len(learn.validate()) == 2 and len(learn.get_preds()) == 2
     learn.fit(1)
     assert len(learn.recorder.values[-1]) == 3
+
+
+def test_callbacks_see_the_batch_and_where_the_fit_is():
+    seen = []
+    class Look(Callback):
+        def after_batch(self):
+            if self.training: seen.append((self.x is self.xb[0], self.learn.y is self.yb[0], self.train_iter, self.epoch))
+    learn = learner(cbs=Look)
+    learn.fit(2)
+    n = len(learn.dls.train)
+    assert seen == [(True, True, i + 1, i // n) for i in range(2 * n)]
+    assert learn.smooth_loss == learn.recorder.smooth_losses[-1] and learn.x is learn.y is None
+
+
+def test_get_preds_gives_what_is_asked_for():
+    learn = learner(data(vocab=['a', 'b', 'c']), loss_func=nn.CrossEntropyLoss())
+    preds, targs = learn.get_preds()
+    inputs, *same_two, decoded, losses = learn.get_preds(with_input=True, with_decoded=True, with_loss=True)
+    assert torch.equal(same_two[0], preds) and torch.equal(decoded, preds.argmax(1)) and len(inputs) == len(preds)
+    outputs = learn.get_preds(act=lambda x: x)[0]
+    assert torch.allclose(losses, F.cross_entropy(outputs, targs, reduction='none'), atol=1e-5)
+    assert len(learn.get_preds(with_loss=True)) == 3
+    no_targets = TensorDataLoader(torch.randn(4, 5))
+    with pytest.raises(ValueError, match='Without targets'): learn.get_preds(dl=no_targets, with_loss=True)
+    class Sorted(list): pass
+    turned = Sorted([tuple(part.flip(0) for part in learn.dls.valid.tensors)])
+    turned.order = list(range(len(targs)))[::-1]
+    assert torch.equal(learn.get_preds(dl=turned, reorder=False)[1], targs.flip(0))
+    assert torch.equal(learn.get_preds(dl=turned)[1], targs)

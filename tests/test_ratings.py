@@ -153,6 +153,8 @@ def test_show_batch_shows_ratings_of_the_table():
     shown = loaders(table, valid_pct=0).show_batch(6)
     assert list(shown.columns) == ['user', 'item', 'rating'] and len(shown) == 6
     assert len(shown.merge(table)) == 6 and len(loaders(table).show_batch(50)) == 32
+    dls = loaders(table)
+    assert dls.show_batch(dls.one_batch(), max_n=4).equals(dls.show_batch(max_n=4)) and len(dls.show_batch(max_n=4)) == 4
 
 
 def test_from_csv(tmp_path):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lessonlib.checkpoint import from_recipe
 from lessonlib.items import RandomSplitter
-from lessonlib.tables import (Categorify, FillMissing, NormalizeColumns, TableStep, TabularDataLoaders, TabularPandas,
+from lessonlib.tables import (Categorify, FillMissing, FillStrategy, NormalizeColumns, TableStep, TabularDataLoaders, TabularPandas,
                               add_datepart, cont_cat_split, make_census, plan_census)
 from lessonlib.tabular import Bands
 
@@ -486,3 +486,44 @@ def test_dates_with_zones():
 def test_levels_that_look_alike_are_named():
     with pytest.warns(UserWarning, match="'cook' and 'cook '"): prepare(table().replace({'job': {'pilot': 'cook '}}))
     with pytest.warns(UserWarning, match="'no' and 'no '"): prepare(table().replace({'rich': {'yes': 'no '}}))
+
+
+# ---- what scripts of the field ask
+
+def test_parts_of_a_prepared_table():
+    to = prepare(valid_pct=.2, seed=1)
+    assert list(to.cats) == to.cat_names and list(to.conts) == to.cont_names and to.x_names == to.cat_names + to.cont_names
+    same(to.xs, pd.concat([to.cats, to.conts], axis=1))
+    assert to.y.tolist() == to.ys.iloc[:, 0].tolist() and len(to.valid.y) == len(to.valid) and to.dataloaders(bs=8).x_names == to.x_names
+    assert to.loc[to.items.index[3]].tolist() == to.iloc[3].tolist() == to.items.iloc[3].tolist()
+    scaled = next(step for step in to.procs if isinstance(step, NormalizeColumns))
+    assert to.means == scaled.means and to.stds == scaled.stds and set(to.means) == set(to.cont_names)
+    filled = next(step for step in to.procs if isinstance(step, FillMissing))
+    assert to.na_dict == filled.fills and prepare(procs=[Categorify, FillMissing]).means == {}
+
+
+def test_no_copy_is_asked_for_and_the_table_stays():
+    df = table()
+    before = df.copy()
+    to = TabularPandas(df, None, ['job'], ['age', 'pay'], 'rich', inplace=True, reduce_memory=False)
+    same(df, before)
+    same(to.items, TabularPandas(df, None, ['job'], ['age', 'pay'], 'rich').items)
+
+
+def test_ways_to_fill():
+    df = pd.DataFrame(dict(a=[1., 2., 9., np.nan], b=[1., 1., 5., np.nan], y=list('pqpq')))
+    def filled(*args, **kwargs):
+        return TabularPandas(df, FillMissing(*args, **kwargs), None, ['a', 'b'], 'y').items.iloc[3, :2].tolist()
+    assert filled(FillStrategy.median) == filled() == [2., 1.] and filled(FillStrategy.mode) == [1., 1.]
+    assert filled(FillStrategy.constant) == [0., 0.] and filled(FillStrategy.constant, fill_val=7) == [7., 7.]
+    assert filled(fill_strategy=FillStrategy.constant, fill_vals={'b': 3.}) == [0., 3.]
+    step = FillMissing('constant', fill_vals={'b': 3.})
+    step.setup(df, ['a', 'b'])
+    assert from_recipe(step.recipe()) == step
+
+
+def test_a_batch_of_a_table_can_be_shown():
+    dls = prepare().dataloaders(bs=16)
+    shown = dls.show_batch(dls.one_batch(), max_n=3)
+    same(shown, dls.show_batch(3))
+    assert len(shown) == 3
