@@ -261,7 +261,7 @@ def fit_one_cycle(self: Learner,
     div_final: float = 1e5,  # ends at lr_max/div_final
     pct_start: float = .25,  # share of the fit in which the rate rises
     wd: float | None = None,  # weight decay; None: `learn.wd`
-    moms: tuple | None = (.95, .85, .95),  # momentum at start, peak, end; None: as it is
+    moms: tuple | None = (.95, .85, .95),  # momentum: start, peak, end; None: as it is
     cbs=None,  # callbacks for this fit only
     reset_opt: bool = False,  # start with a new optimiser
     max_lr=None,  # another name of lr_max
@@ -275,7 +275,7 @@ def fit_one_cycle(self: Learner,
         div_final: ends at lr_max/div_final
         pct_start: share of the fit in which the rate rises
         wd: weight decay; None: `learn.wd`
-        moms: momentum at start, peak, end; None: as it is
+        moms: momentum: start, peak, end; None: as it is
         cbs: callbacks for this fit only
         reset_opt: start with a new optimiser
         max_lr: another name of lr_max
@@ -283,6 +283,7 @@ def fit_one_cycle(self: Learner,
     if not (div > 0 and div_final > 0):
         raise ValueError(f'div and div_final must be above 0, got {div} and {div_final}')
     scheds = dict(lr=combined_cos(pct_start, 1 / div, 1., 1 / div_final))
+    if self.moms and moms == (.95, .85, .95): moms = self.moms
     if moms: scheds['mom'] = combined_cos(pct_start, *moms)
     lr_max = max_lr if lr_max is None else lr_max
     self.fit(n_epoch, lr_max, wd=wd, cbs=[*listify(cbs), _Cycle(scheds)], reset_opt=reset_opt)
