@@ -31,7 +31,7 @@ from torch.nn.utils.rnn import pad_sequence
 from .checkpoint import Part, read_tensors, write_tensors
 from .data_block import (_as_table, _read_csv, Block, BlockDataLoaders, BlockDataset,
                          BlockLoader, CategoryBlock, DataBlock, WordTable)
-from .files import atomic_path, data_home, progress
+from .files import _path, atomic_path, data_home, progress
 from .items import (_files_below, _no_folder, ColReader, ColSplitter, GrandparentSplitter,
                     parent_label, RandomSplitter)
 
@@ -535,7 +535,7 @@ class Numericalize(Part):
             file: replaced in one step
         """
         text = json.dumps(self.vocab, ensure_ascii=False)
-        with atomic_path(file) as path: path.write_text(text, encoding='utf-8')
+        with atomic_path(_path(file)) as path: path.write_text(text, encoding='utf-8')
     @classmethod
     def load(cls, file: str | Path,  # written by `save`
     ) -> 'Numericalize':
@@ -544,7 +544,7 @@ class Numericalize(Part):
         Args:
             file: written by `save`
         """
-        try: vocab = json.loads(Path(file).read_text(encoding='utf-8'))
+        try: vocab = json.loads(_path(file).read_text(encoding='utf-8'))
         except ValueError: vocab = None
         if isinstance(vocab, list) and {*map(type, vocab)} == {str}: return cls(vocab)
         raise ValueError(f'{file} holds no vocabulary, which is a list of texts in JSON')
@@ -624,7 +624,7 @@ def get_text_files(
     Returns:
         of Paths, sorted
     """
-    path = Path(path)
+    path = _path(path)
     if not path.is_dir(): raise _no_folder(path)
     files = _files_below(path, recurse, listify(folders))
     texts = sorted(file for file in files if file.suffix.lower() == '.txt')
@@ -641,7 +641,7 @@ def read_text(
         file: the file
         encoding: how its bytes stand for signs
     """
-    try: return Path(file).read_text(encoding='utf-8-sig' if encoding == 'utf-8' else encoding)
+    try: return _path(file).read_text(encoding='utf-8-sig' if encoding == 'utf-8' else encoding)
     except UnicodeDecodeError as error:
         raise ValueError(f'{file} is not {encoding}: byte {error.object[error.start]:#x} at place '
                          f"{error.start}. If it is older, try encoding='cp1252'") from None
@@ -985,7 +985,8 @@ def from_csv(cls: TextDataLoaders,
     path,  # folder of the data
     csv_fname: str = 'labels.csv',  # the table, in that folder
     header='infer',  # None: the table has no line with names
-    delimiter: str = ',',  # what separates the columns
+    delimiter: str = None,  # what separates the columns; None: a comma
+    encoding: str = None,  # of the text; None: UTF-8
     **kwargs,  # as for `from_df`
 ) -> TextDataLoaders:
     """Texts in a file of comma-separated values
@@ -994,10 +995,12 @@ def from_csv(cls: TextDataLoaders,
         path: folder of the data
         csv_fname: the table, in that folder
         header: None: the table has no line with names
-        delimiter: what separates the columns
+        delimiter: what separates the columns; None: a comma
+        encoding: of the text; None: UTF-8
         kwargs: as for `from_df`
     """
-    table = _read_csv(Path(path)/csv_fname, header=header, delimiter=delimiter)
+    table = _read_csv(_path(path)/csv_fname, kwargs.pop('sep', delimiter), encoding,
+                      header=header)
     return cls.from_df(table, path, **kwargs)
 
 # %% ../nbs/50_tokens.ipynb #61e203d2
