@@ -261,16 +261,17 @@ def can_reach(
         url: any http or https address
         seconds: how long we wait at the door
     """
-    try: kind, _ = urlsplit(url), urlsplit(url).port
-    except ValueError: return False                  # no address at all
-    proxy = None if proxy_bypass(kind.hostname) else getproxies().get(kind.scheme)
-    if kind.hostname in ('127.0.0.1', 'localhost', '::1'): proxy = None
-    door = urlsplit(proxy if '://' in proxy else f'http://{proxy}') if proxy else kind
-    place, answers = (door.hostname, door.port or (443 if door.scheme == 'https' else 80)), []
+    try:
+        kind, _ = urlsplit(url), urlsplit(url).port
+        proxy = None if proxy_bypass(kind.hostname) else getproxies().get(kind.scheme)
+        if kind.hostname in ('127.0.0.1', 'localhost', '::1'): proxy = None
+        door = urlsplit(proxy if '://' in proxy else f'http://{proxy}') if proxy else kind
+        place, answers = (door.hostname, door.port or (443 if door.scheme == 'https' else 80)), []
+    except ValueError: return False                  # no address at all, or none of a proxy
 
     def knock():
         try: socket.create_connection(place, timeout=seconds).close()
-        except OSError: return
+        except (OSError, UnicodeError): return       # UnicodeError: no name of a server
         answers.append(True)
 
     if place in _no_answer: return False

@@ -232,7 +232,8 @@ def _mock_trainings(learn: Learner, count: int, start_lr, end_lr, num_it, stop_d
             finder = _Finder(start_lr, end_lr, num_it, stop_div,
                              bar if shows and bar.kind in ('notebook', 'terminal') else None)
             with _twin(learn).added_cbs([Recorder(), finder]) as twin:
-                twin.fit(math.ceil(num_it / len(learn.dls.train)))
+                # a last batch of one row may be left out; the finder ends the fit
+                twin.fit(math.ceil(num_it / max(1, len(learn.dls.train) - 1)))
                 runs.append((twin.recorder.lrs, twin.recorder.smooth_losses))
     return runs
 

@@ -26,7 +26,7 @@ from .bodies import _find_arch, Body, create_body
 from .checkpoint import makes_model
 from .core import show_image
 from .data_block import _few, Block
-from .files import atomic_path, did_you_mean
+from .files import _path, atomic_path, did_you_mean
 from .images import _kind, _why_unreadable, open_image, Transform, UnreadableImage
 from .interpretation import ClassificationInterpretation
 from .pets import conv_bn
@@ -86,8 +86,9 @@ def show_mask(
 def _decoded(file: str | Path):
     "The picture in a file, if it can hold codes"
     from PIL import Image
+    file = _path(file)
     try:
-        if Path(file).exists() and not Path(file).is_file(): raise OSError(file)   # a pipe, maybe
+        if file.exists() and not file.is_file(): raise OSError(file)   # a pipe, maybe
         image = Image.open(file)
         image.load()
     except FileNotFoundError: raise
@@ -628,12 +629,12 @@ def save_mask(
         file: a PNG; it appears whole or not at all
     """
     from PIL import Image
-    pixels = read_mask(mask)
-    if Path(file).suffix.lower() != '.png': raise ValueError(
+    pixels, file = read_mask(mask), _path(file)
+    if file.suffix.lower() != '.png': raise ValueError(
         f'{file}: a mask is kept as .png, which gives back every code as it was')
     if pixels.min() < 0 or pixels.max() > 255: raise ValueError(
         f'codes from {pixels.min()} to {pixels.max()}: a PNG with a palette has room for 0 to 255')
     image = Image.fromarray(pixels.astype(np.uint8))
     image.putpalette(code_colours(256).ravel().tolist())
     with atomic_path(file) as part: image.save(part, 'PNG')
-    return Path(file)
+    return file

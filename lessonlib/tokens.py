@@ -33,7 +33,7 @@ from .batches import _batch_or_number, _Loader
 from .checkpoint import Part, read_tensors, write_tensors
 from .data_block import (_as_table, _read_csv, Block, BlockDataLoaders, BlockDataset,
                          BlockLoader, CategoryBlock, DataBlock, WordTable)
-from .files import atomic_path, data_home, progress
+from .files import _path, atomic_path, data_home, progress
 from .items import (ColReader, ColSplitter, get_files, GrandparentSplitter,
                     parent_label, RandomSplitter)
 
@@ -537,7 +537,7 @@ class Numericalize(Part):
             file: replaced in one step
         """
         text = json.dumps(self.vocab, ensure_ascii=False)
-        with atomic_path(file) as path: path.write_text(text, encoding='utf-8')
+        with atomic_path(_path(file)) as path: path.write_text(text, encoding='utf-8')
     @classmethod
     def load(cls, file: str | Path,  # written by `save`
     ) -> 'Numericalize':
@@ -546,7 +546,7 @@ class Numericalize(Part):
         Args:
             file: written by `save`
         """
-        try: vocab = json.loads(Path(file).read_text(encoding='utf-8'))
+        try: vocab = json.loads(_path(file).read_text(encoding='utf-8'))
         except ValueError: vocab = None
         if isinstance(vocab, list) and {*map(type, vocab)} == {str}: return cls(vocab)
         raise ValueError(f'{file} holds no vocabulary, which is a list of texts in JSON')
@@ -626,7 +626,7 @@ def get_text_files(
     Returns:
         of Paths, sorted
     """
-    texts = get_files(path, '.txt', recurse, folders)
+    texts = get_files(_path(path), '.txt', recurse, folders)
     if texts: return texts
     raise FileNotFoundError(f'There is no file .txt in {path}' + f' in {folders}' * bool(folders))
 
@@ -640,7 +640,7 @@ def read_text(
         file: the file
         encoding: how its bytes stand for signs
     """
-    try: return Path(file).read_text(encoding='utf-8-sig' if encoding == 'utf-8' else encoding)
+    try: return _path(file).read_text(encoding='utf-8-sig' if encoding == 'utf-8' else encoding)
     except UnicodeDecodeError as error:
         raise ValueError(f'{file} is not {encoding}: byte {error.object[error.start]:#x} at place '
                          f"{error.start}. If it is older, try encoding='cp1252'") from None
@@ -987,7 +987,8 @@ def from_csv(cls: TextDataLoaders,
     path,  # folder of the data
     csv_fname: str = 'labels.csv',  # the table, in that folder
     header='infer',  # None: the table has no line with names
-    delimiter: str = ',',  # what separates the columns
+    delimiter: str = None,  # what separates the columns; None: a comma
+    encoding: str = None,  # of the text; None: UTF-8
     **kwargs,  # as for `from_df`
 ) -> TextDataLoaders:
     """Texts in a file of comma-separated values
@@ -996,10 +997,12 @@ def from_csv(cls: TextDataLoaders,
         path: folder of the data
         csv_fname: the table, in that folder
         header: None: the table has no line with names
-        delimiter: what separates the columns
+        delimiter: what separates the columns; None: a comma
+        encoding: of the text; None: UTF-8
         kwargs: as for `from_df`
     """
-    table = _read_csv(Path(path)/csv_fname, header=header, delimiter=delimiter)
+    table = _read_csv(_path(path)/csv_fname, kwargs.pop('sep', delimiter), encoding,
+                      header=header)
     return cls.from_df(table, path, **kwargs)
 
 # %% ../nbs/50_tokens.ipynb #61e203d2

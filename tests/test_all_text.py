@@ -6,7 +6,6 @@ or HTML is made must be run by one of the cases below, or stand among those that
 """
 import ast
 import io
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from matplotlib.text import Text
 from PIL import Image
 from torch import nn
 
-import lessonlib
+from helpers.listing import calls_in, functions, noting
 from lessonlib import core
 from lessonlib.cleaner import _card_text, _Face, ImageClassifierCleaner
 from lessonlib.core import explore, predict_first, show_animation, show_image, show_images
@@ -40,7 +39,6 @@ from lessonlib.ways_in import ImageDataLoaders
 from lessonlib.text_classifier import WordEffects
 from lessonlib.tokens import TextBlock
 
-PACKAGE = Path(lessonlib.__file__).parent
 NASTY = 'cost $5_$ <x-evil> & "q" \'s\' a_b^c\u202e'
 LINES = NASTY + '\nsecond $line^$ </script></x-evil>'
 
@@ -269,24 +267,17 @@ def draws(call):
 
 
 def drawings():
-    for file in sorted(PACKAGE.glob('[!_]*.py')):
-        if file.stem.startswith('drawn_'): continue
-        for node in ast.walk(ast.parse(file.read_text(encoding='utf-8'))):
-            if not isinstance(node, ast.FunctionDef): continue
-            html = any(isinstance(part, ast.Constant) and part.value == 'text/html' for part in ast.walk(node))
-            if html or '_html_' in node.name or any(isinstance(part, ast.Call) and draws(part) for part in ast.walk(node)):
-                yield f'{file.stem}.{node.name}'
+    "Every function of the package in whose text something is drawn or HTML is made"
+    for name, node in functions():
+        if name.startswith('drawn_'): continue
+        html = any(isinstance(part, ast.Constant) and part.value == 'text/html' for part in ast.walk(node))
+        if html or '_html_' in node.name or any(map(draws, calls_in(node))): yield name
 
 
 def test_every_drawing_is_tried(learned, shown):
     run = set()
-    def note(frame, event, arg):
-        if event == 'call' and frame.f_code.co_filename.startswith(str(PACKAGE)):
-            run.add(f'{Path(frame.f_code.co_filename).stem}.{frame.f_code.co_name}')
     for tried in CASES.values():
-        sys.setprofile(note)
-        try: tried(learned, shown)
-        finally: sys.setprofile(None)
+        with noting(run): tried(learned, shown)
         plt.close('all')
     missing = set(drawings()) - run - NO_WORDS
     assert not missing, f'these draw, and no case above runs them: {sorted(missing)}'

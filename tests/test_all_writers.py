@@ -19,9 +19,9 @@ import nbformat
 import pytest
 import torch
 
-import lessonlib
 from helpers.archives import entry, forks, tar_bytes
 from helpers.data_server import DataServer
+from helpers.listing import calls_in, functions, noting
 from lessonlib.checkpoint import read_tensors, write_tensors
 from lessonlib.cleaner import _move, Decisions
 from lessonlib.command import lab_environment, write_lessons
@@ -32,7 +32,6 @@ from lessonlib.segmentation import save_mask
 from lessonlib.tokens import Numericalize
 
 pytestmark = forks
-PACKAGE = Path(lessonlib.__file__).parent
 LARGE = 'x' * 9000
 
 
@@ -353,23 +352,15 @@ def writes(call):
 
 def writers():
     "Every function of the package in whose text something is written, but the makers of practice sets"
-    for file in sorted(PACKAGE.glob('[!_]*.py')):
-        tree = ast.parse(file.read_text(encoding='utf-8'))
-        for node in ast.walk(tree):
-            if not isinstance(node, ast.FunctionDef): continue
-            inside = {part for other in ast.walk(node) if other is not node and isinstance(other, ast.FunctionDef)
-                      for part in ast.walk(other)}
-            marks = [ast.unparse(mark) for mark in node.decorator_list]
-            if any(mark.startswith('practice_set(') for mark in marks): continue
-            if any(isinstance(part, ast.Call) and part not in inside and writes(part) for part in ast.walk(node)):
-                yield f'{file.stem}.{node.name}'
+    for name, node in functions():
+        inside = {call for other in ast.walk(node) if other is not node and isinstance(other, ast.FunctionDef)
+                  for call in calls_in(other)}
+        if any(ast.unparse(mark).startswith('practice_set(') for mark in node.decorator_list): continue
+        if any(writes(call) for call in calls_in(node) if call not in inside): yield name
 
 
 def test_every_writer_is_tried(tmp_path_factory, monkeypatch):
     run = set()
-    def note(frame, event, arg):
-        if event == 'call' and frame.f_code.co_filename.startswith(str(PACKAGE)):
-            run.add(f'{Path(frame.f_code.co_filename).stem}.{frame.f_code.co_name}')
     with DataServer() as shop:
         shop.files['a.txt'] = LARGE.encode()
         for number, it in enumerate(CASES.values()):
@@ -377,9 +368,7 @@ def test_every_writer_is_tried(tmp_path_factory, monkeypatch):
             monkeypatch.setenv('LESSONLIB_HOME', str(folder/'home'))
             (folder/'address').write_text(shop.address('a.txt'))
             it.old(folder)
-            sys.setprofile(note)
-            try: it.write(folder)
-            finally: sys.setprofile(None)
+            with noting(run): it.write(folder)
             assert it.look(folder) == 'new'
     missing = set(writers()) - run - EXEMPT
     assert not missing, f'these write files, and no case above runs them: {sorted(missing)}'

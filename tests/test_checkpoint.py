@@ -2,6 +2,7 @@
 import contextlib
 import dataclasses
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,22 @@ def test_one_rule_for_every_path(tmp_path, monkeypatch):
     assert learn.model_file('old.pkl').name == 'old.safetensors'
 
 
+@pytest.mark.parametrize('path', ['.', 'runs', 'a/b', '~/runs'])
+def test_a_run_goes_on_below_a_relative_folder(tmp_path, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('HOME', str(tmp_path/'home'))
+    once = learner(model=net(1), path=tmp_path/'once')
+    set_seed(3)
+    once.fit(2)
+    for epochs in (1, 2):
+        learn = learner(model=net(epochs), path=path)      # its weights come from the file, or the end differs
+        set_seed(2 + epochs)
+        learn.fit(epochs, cbs=Checkpoint(resume=True))
+    assert same(weights(learn), weights(once)) and learn.recorder.values == once.recorder.values
+    there = tmp_path/path.replace('~', 'home')/'models'
+    assert learn.model_file('checkpoint').samefile(there/'checkpoint.safetensors')
+
+
 @dataclasses.dataclass
 class Blur(Part):
     radius: float = 2.
@@ -230,6 +247,31 @@ def test_a_recipe_opens_no_file_and_no_network(tmp_path, name, value, monkeypatc
     assert not {'pretrained', 'weights'} & set(made.recipe)
 
 
+HOOKS, WATCHED = [], []   # what is opened and looked up while it is not empty; a hook cannot be taken off again
+
+
+def watch(event, args):
+    if WATCHED and event in ('open', 'socket.getaddrinfo', 'socket.connect'): WATCHED.append((event, str(args[0])))
+
+
+@pytest.mark.parametrize('name, value', [('pretrained', True), ('weights', '{folder}/secret.pth')])
+def test_an_export_opens_no_other_file_and_no_network(tmp_path, name, value):
+    "What somebody has written into its recipe is refused before anything is fetched or opened"
+    secret = tmp_path/'secret.pth'
+    secret.write_bytes(b'no business of an export')
+    value = value.format(folder=tmp_path) if name == 'weights' else value
+    model = {'part': 'transfer.vision_model', 'arch': 'resnet18', 'head': {'n_out': 3}, name: value}
+    file = crafted(tmp_path, lambda info: {**info, 'learner': {**info['learner'], 'model': model}})
+    if watch not in HOOKS: sys.addaudithook(watch), HOOKS.append(watch)
+    WATCHED.append('from here')
+    try:
+        with pytest.raises(ValueError, match=f'crafted.safetensors.*asks for {name}'): load_learner(file)
+        assert not [what for what in WATCHED[1:] if what[0] != 'open' or what[1] == str(secret)]
+        secret.read_bytes()
+        assert ('open', str(secret)) in WATCHED      # the hook does see it
+    finally: WATCHED.clear()
+
+
 def crafted(path, change):
     "An export whose notes somebody has changed, checksum and all"
     tensors, info = read_tensors(exportable(path).export('whole'))
@@ -267,6 +309,24 @@ def test_notes_too_deep_to_read(tmp_path):
     from safetensors.torch import save_file
     save_file({'a': torch.zeros(2)}, tmp_path/'deep.safetensors', metadata={'lessonlib': '[' * 10**5 + ']' * 10**5})
     with pytest.raises(ValueError, match='deep.safetensors'): read_tensors(tmp_path/'deep.safetensors')
+
+
+@pytest.mark.parametrize('note', ['{', '5', 'null', '"text"', '[' * 10**5 + ']' * 10**5],
+                         ids=['cut', 'number', 'null', 'text', 'deep'])
+def test_weights_and_checkpoints_with_a_damaged_note(note, tmp_path):
+    learn = learner(path=tmp_path)
+    learn.fit(1, cbs=Checkpoint())
+    file, before = learn.model_file('checkpoint'), weights(learn)
+    raw = file.read_bytes()
+    end = 8 + int.from_bytes(raw[:8], 'little')
+    header = json.loads(raw[8:end])
+    header['__metadata__'] = {'lessonlib': note}          # without a checksum, which would tell
+    head = json.dumps(header).encode()
+    file.write_bytes(len(head).to_bytes(8, 'little') + head + raw[end:])
+    for use in (lambda: read_tensors(file), lambda: learn.load('checkpoint'), lambda: load_learner(file),
+                lambda: learn.fit(3, cbs=Checkpoint(resume=True))):
+        with pytest.raises(ValueError, match='checkpoint.safetensors'): use()
+    assert same(weights(learn), before)
 
 
 def test_a_file_that_is_replaced_while_it_is_read_is_read_again(tmp_path, monkeypatch):

@@ -681,17 +681,20 @@ def test_positions_name_files(tmp_path):
     assert [file.name for file in cleaner.fns] == ['b_0.png', 'b_1.png']
 
 
-def test_a_sampler_mixes_no_labels(tmp_path):
+def test_a_sampler_mixes_no_labels_and_no_losses(tmp_path):
     from torch.utils.data import WeightedRandomSampler
     from lessonlib.data_block import DataBlock
     from lessonlib.items import IndexSplitter, parent_label
     for i in range(20):
         (tmp_path/'rb'[i % 2]).mkdir(exist_ok=True)
-        Image.new('RGB', (8, 8), (10 + 10 * i, 0, 0)).save(tmp_path/'rb'[i % 2]/f'{i:02}.png')
-    files = sorted(tmp_path.rglob('*.png'))
+        colour = [10 + 10 * i if channel == 2 * (i % 2) else 0 for channel in range(3)]    # the brighter, the surer
+        Image.new('RGB', (8, 8), tuple(colour)).save(tmp_path/'rb'[i % 2]/f'{i:02}.png')
+    files = sorted(tmp_path.rglob('*.png'), key=lambda file: file.name)
     class Scores(nn.Module):
         def forward(self, x): return 10 * x.mean((2, 3))[:, [2, 0]]
     dls = DataBlock(get_y=parent_label, splitter=IndexSplitter([0, 1, 2, 3])).dataloaders(
         files, bs=4, device='cpu', sampler=lambda ds, shuffle: WeightedRandomSampler([1.] * len(ds), len(ds)))
     shown = ImageClassifierCleaner(Learner(dls, Scores())).sets['Train']
-    assert {p.path for p in shown} == {*files[4:]} and all(p.label == p.path.parent.name for p in shown)
+    assert [p.path for p in shown] == files[4:] and all(p.label == p.path.parent.name for p in shown)
+    right = [F.softplus(torch.tensor(-10 * (10 + 10 * i) / 255.)).item() for i in range(4, 20)]   # two scores, one of them 0
+    assert [p.loss for p in shown] == pytest.approx(right, rel=1e-4)

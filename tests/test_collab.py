@@ -255,6 +255,18 @@ def test_lr_find_leaves_no_trace():
     assert all(torch.equal(a, b) for a, b in zip(before, learn.model.parameters())) and learn.opt is None
 
 
+def test_ratings_that_leave_one_over():
+    "65 in batches of 16: batch norm cannot have one row alone, and lr_find still tries every rate."
+    set_seed(0)
+    dls = loaders(little(80), bs=16, valid_idx=range(3, 78, 5))
+    assert [len(x) for x, _ in dls.train] == [16] * 4 + [1]
+    learn = collab_learner(dls, 4, use_nn=True, y_range=(.5, 5.5))
+    found = quietly(learn.lr_find, num_it=30, stop_div=False, show_plot=False)
+    assert np.isfinite(found.losses).all() and found.lrs[-1] == pytest.approx(10)
+    quietly(learn.fit, 1)
+    assert len(learn.recorder.losses) == 4 and np.isfinite(learn.recorder.values[0]).all()
+
+
 def test_save_and_load(tmp_path):
     learn, fresh = (collab_learner(loaders(), 5, y_range=(0, 5.5), path=tmp_path) for _ in range(2))
     quietly(learn.fit, 1, .02)

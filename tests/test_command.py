@@ -4,12 +4,15 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
+from helpers.archives import wait_for
 from helpers.notebooks import ANSWER, CHECK, edit, notebook
 from lessonlib import command, course
 from lessonlib.command import (lab_command, main, run_lessons, student_edition, work_digest,
@@ -220,13 +223,56 @@ def test_run_prints_a_table_and_fails_if_a_lesson_does(tmp_path, monkeypatch, ca
     notebook(tmp_path/'nbs'/'00_good.ipynb', '1 + 1')
     notebook(tmp_path/'nbs'/'01_bad.ipynb', '1 / 0')
     monkeypatch.setattr(course, 'notebooks_folder', lambda: tmp_path/'nbs')
-    assert main(['run', 'good', '--out', str(tmp_path/'out')]) == 0
+    assert main(['run', 'good', '--timeout', '250.5', '--out', str(tmp_path/'out')]) == 0
     assert '00_good' in capsys.readouterr().out and (tmp_path/'out'/'00_good.ipynb').exists()
     assert main(['run', '--jobs', '2']) == 1
     said = capsys.readouterr().out
     assert 'ZeroDivisionError' in said and '01_bad' in said and ' yes' in said and ' NO' in said
     assert sorted(path.name for path in (tmp_path/'nbs').iterdir()) == ['00_good.ipynb',
                                                                         '01_bad.ipynb']
+
+
+NO_RUNS = {'no job': (['good', '--jobs', '0'], '0 is not above 0'),
+           'half a job': (['good', '--jobs', '1.5'], "invalid number value: '1.5'"),
+           'no time': (['good', '--timeout', '0'], '0 is not above 0'),
+           'no name': ([''], 'no lesson'),
+           'a copy below a file': (['good', '--out', '{folder}/file/below'], 'can be written')}
+
+
+@pytest.mark.parametrize('name', NO_RUNS)
+def test_run_refuses_in_a_sentence_what_it_cannot_use(name, tmp_path, monkeypatch, capsys):
+    "Exit code 2, one line besides the usage, and nothing has run"
+    words, told = NO_RUNS[name]
+    notebook(tmp_path/'nbs'/'00_good.ipynb', f'open({str(tmp_path/"ran")!r}, "w").close()')
+    (tmp_path/'file').touch()
+    monkeypatch.setattr(course, 'notebooks_folder', lambda: tmp_path/'nbs')
+    try: code = main(['run', *(word.format(folder=tmp_path) for word in words)])
+    except SystemExit as end: code = end.code
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith('lessonlib')]
+    assert code == 2 and len(said) == 1 and told in said[0]
+    assert not (tmp_path/'ran').exists()
+
+
+def test_ctrl_c_ends_a_run_while_a_cell_is_at_work(tmp_path):
+    "It says so, within ten seconds, and the kernel, which holds a lock, is gone too."
+    cell = ('import pathlib, time\nfrom filelock import FileLock\nlock = FileLock({0!r})\n'
+            'lock.acquire()\npathlib.Path({1!r}).touch()\ntime.sleep(300)')
+    book = notebook(tmp_path/'00_sleep.ipynb', cell.format(str(tmp_path/'lock'), str(tmp_path/'mark')))
+    script = ('import signal, sys\nfrom lessonlib.command import main\n'
+              'signal.signal(signal.SIGINT, signal.default_int_handler)\nsys.exit(main(sys.argv[1:]))')
+    process = subprocess.Popen([sys.executable, '-c', script, 'run', str(book)], text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               stdin=subprocess.DEVNULL, start_new_session=True)
+    try:
+        wait_for((tmp_path/'mark').exists, 60)
+        os.killpg(process.pid, signal.SIGINT)     # as a terminal does
+        said = process.communicate(timeout=10)[1]
+        assert process.returncode == 130 and said.splitlines()[-1] == 'lessonlib: stopped'
+        assert 'Traceback' not in said
+        with FileLock(tmp_path/'lock', timeout=10): pass
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_run_runs_the_file_it_is_given(tmp_path, capsys):

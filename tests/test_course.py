@@ -314,7 +314,12 @@ HALF_MARKED = {name: ANSWER.replace(*change) for name, change in {
     'no blank': ('### END', '###END'), 'small': ('END SOLUTION', 'end solution'), 'misspelt': ('END SOLUTION', 'END SOLTUION'),
     'other word': ('BEGIN', 'START'), 'words after it': ('END SOLUTION', 'END SOLUTION of 1'),
     'after code': ('    ### END SOLUTION', '    x = 1  ### END SOLUTION'),
-    'nested': ('    ### END', '    ### BEGIN SOLUTION\n    ### END')}.items()}
+    'nested': ('    ### END', '    ### BEGIN SOLUTION\n    ### END'),
+    'both of one sign': ('###', '#'), 'both without a blank': ('### ', '###'), 'both plural': ('SOLUTION', 'SOLUTIONS'),
+    'both misspelt': ('SOLUTION', 'SOLTUION')}.items()}
+HALF_MARKED['both small'] = ANSWER.replace('BEGIN', 'begin').replace('END', 'end').replace('SOLUTION', 'solution')
+HALF_MARKED['the end first'] = '### END SOLUTION\n' + HALF_MARKED['no end']
+HALF_MARKED['changed places'] = ANSWER.replace('BEGIN', '?').replace('END', 'BEGIN').replace('?', 'END')
 
 
 @pytest.mark.parametrize('name', HALF_MARKED)

@@ -1,4 +1,5 @@
 "From files to batches: every promise of the data block notebook"
+import enum
 import json
 import multiprocessing
 import subprocess
@@ -21,7 +22,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as V
 
 from lessonlib.batches import accuracy
-from lessonlib.checkpoint import Checkpoint, from_recipe
+from lessonlib.checkpoint import Checkpoint, from_recipe, load_learner, makes_model, NotExportable, Part
 from lessonlib.core import get_rng_state, set_seed
 from lessonlib.data_block import (_as_transforms, Block, BlockDataset, CategoryBlock, DataBlock,
                                   ImageBlock, IntToFloat, RegressionBlock, TrainOnly, TransformBlock)
@@ -701,10 +702,54 @@ def test_labels_keep_their_kind_on_their_way_through_json():
     labels = [('cat', 1), ('dog', (2, 'x')), 'text', 7, 2.5, True]
     again = from_recipe(json.loads(json.dumps(CategoryBlock(labels).recipe())))
     assert again.vocab == labels and list(map(type, again.vocab)) == list(map(type, labels))
-    import enum
-    class Pet(str, enum.Enum): a = 'a'
-    for label in (Path('a'), Pet.a, ('x', Path('b'))):
+    for label in (Path('a'), Pet.red, ('x', Path('b'))):
         with pytest.raises(TypeError, match='a recipe holds texts'): CategoryBlock([label, 'b']).recipe()
+
+
+@makes_model
+class Means(nn.Sequential, Part):
+    "Scores from the means of three channels"
+    def __init__(self, n_out): super().__init__(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, n_out))
+
+
+class Pet(str, enum.Enum): red, green, blue = 'red', 'green', 'blue'
+
+
+def by_pair(file): return colour_of(file), int(file.stem[-1]) % 2
+def by_number(file): return int(file.stem[-1]) % 2
+def by_truth(file): return bool(is_red(file))
+
+
+@pytest.mark.parametrize('label', [by_pair, by_number, by_truth])
+def test_labels_keep_their_kind_in_an_export(label, tmp_path, files):
+    set_seed(0)
+    dls = block_of(get_items=None, get_y=label).dataloaders(files, path=tmp_path, bs=4, device='cpu')
+    learn = Learner(dls, Means(dls.c))
+    again = load_learner(learn.export('labels'))
+    assert again.dls.vocab == dls.vocab and list(map(type, again.dls.vocab)) == list(map(type, dls.vocab))
+    right, got = learn.predict(files[0]), again.predict(files[0])
+    assert got[0] == right[0] and type(got[0]) is type(right[0]) and torch.equal(got[2], right[2])
+
+
+@pytest.mark.parametrize('label', [lambda file: file.parent/colour_of(file), lambda file: Pet[colour_of(file)]],
+                         ids=['path', 'enumeration'])
+def test_labels_that_an_export_cannot_hold_are_refused(label, tmp_path, files):
+    dls = block_of(get_items=None, get_y=label).dataloaders(files, path=tmp_path, bs=4, device='cpu')
+    with pytest.raises(NotExportable, match='a recipe holds texts'): Learner(dls, Means(dls.c)).export('labels')
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_export_skips_what_cannot_be_read_too(tmp_path, files):
+    broken = tmp_path/'red_99.jpg'
+    dls = block_of(get_items=None).dataloaders(files, path=tmp_path, bs=4, on_bad='skip', device='cpu')
+    learn = Learner(dls, Means(dls.c))
+    again = load_learner(learn.export('colours'))
+    broken.write_bytes(b'no picture')
+    with pytest.warns(UserWarning, match='1 of 3 pictures cannot be read.*red_99.jpg'):
+        dl = again.dls.test_dl([files[0], broken, files[1]])
+    preds = again.get_preds(dl=dl)[0]
+    assert len(preds) == 2 and torch.allclose(preds, learn.get_preds(dl=learn.dls.test_dl(files[:2]))[0])
+    assert list(dl.dataset.skipped) == [str(broken)]
 
 
 def test_the_class_of_pictures_by_its_name_in_the_field(files):

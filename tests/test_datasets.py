@@ -705,20 +705,21 @@ def test_an_archive_in_the_cache_is_not_given_for_another_of_its_name(shop, home
     shop.files = {'first/set.tgz': tar_bytes([GOOD]), 'second/set.tgz': DEMO}
     file = fetch_file('set.tgz', shop.address('first/set.tgz'))
     for use in (lambda: fetch_file('set.tgz', shop.address('second/set.tgz')),
+                lambda: datasets._fetch_archive(shop.address('second/set.tgz')),
                 lambda: mirror_data(home/'mirror', [shop.address('second/set.tgz')])):
         with pytest.raises(DatasetError, match='already holds'): use()
     assert sha256_of(file) != SHA
     assert fetch_file('set.tgz', shop.address('second/set.tgz'), Fingerprint(sha256=SHA)) and sha256_of(file) == SHA
 
 
-@pytest.mark.parametrize('name', ['12345', 'data.tbz2', 'data-12345'])
+@pytest.mark.parametrize('name', ['12345', 'data.tbz2', 'data.tar.zst', 'data-12345'])
 def test_an_address_without_a_known_ending(name, shop, home):
     shop.files[name] = tar_bytes(((f'set/{k}', v) for k, v in FILES.items()), 'w:bz2')
     assert whole(untar_data(shop.address(name)))
 
 
 @pytest.mark.parametrize('mirror', ['http://[', 'http://127.0.0.1:x', 'http://127.0.0.1:99999999', 'http://a..b/',
-                                    f'http://{"a" * 300}/'])
+                                    'http://127.0.0.1:1/\u00e4', f'http://{"a" * 300}/'])
 def test_a_mirror_that_is_no_address(mirror, words, home, monkeypatch, no_network, capsys):
     monkeypatch.setenv('LESSONLIB_MIRROR', mirror)
     with pytest.raises(DatasetError): untar_data('mnist_tiny', network=False)
@@ -735,6 +736,43 @@ def test_sums_as_other_programs_write_them(encoding, home, monkeypatch):
     assert whole(untar_data('mnist_sample', network=False))
     (folder/'SHA256SUMS').write_bytes(b'<html>\xe9</html>')
     with pytest.raises(DatasetError, match='no text'): untar_data('mnist_sample', force_download=True, network=False)
+
+
+@pytest.mark.parametrize('sums', [('a' * 64 + '  mnist_tiny.tgz\n').encode('utf-16'), b'<html>\xe9</html>'],
+                         ids=['another mirror', 'no text'])
+def test_sums_that_help_nobody_stop_no_lesson(sums, words, home, monkeypatch, capsys):
+    "Practice data, and a list of what there is"
+    folder = folder_mirror(home.parent/'m')
+    (folder/'SHA256SUMS').write_bytes(sums)
+    monkeypatch.setenv('LESSONLIB_MIRROR', str(folder))
+    assert course_data('mnist_tiny') == home/'practice'/'mnist_tiny-v3'/'mnist_tiny'
+    assert 'this is practice data' in capsys.readouterr().out
+    assert not [row for row in list_data() if row.place == 'mirror' and row.name != 'mnist_tiny']
+    assert ('SHA256SUMS is no text' in capsys.readouterr().out) == (sums[:1] == b'<')
+
+
+@pytest.mark.parametrize('address', ['http://[', 'http://127.0.0.1:x', 'http://a..b/', f'http://{"a" * 300}/'])
+@pytest.mark.parametrize('proxy', [False, True])
+def test_what_is_no_address_is_not_reached(address, proxy, monkeypatch):
+    "Neither as an address nor as that of a proxy; no thread ends in an error"
+    errors = []
+    monkeypatch.setattr(threading, 'excepthook', errors.append)
+    monkeypatch.setattr(datasets, '_no_answer', set())
+    for name in ('http_proxy', 'no_proxy', 'HTTP_PROXY', 'NO_PROXY'): monkeypatch.delenv(name, raising=False)
+    if proxy: monkeypatch.setenv('http_proxy', address)
+    assert datasets.can_reach('http://data.invalid/x' if proxy else address) is False and not errors
+
+
+@pytest.mark.parametrize('below', ['', 'below'])
+def test_a_cache_that_cannot_be_one_is_named_by_all_that_keep_something(below, words, home, monkeypatch):
+    home.write_text('a file')
+    (home.parent/'set.tgz').write_bytes(DEMO)
+    address = (home.parent/'set.tgz').as_uri()
+    monkeypatch.setenv('LESSONLIB_HOME', str(home/below))
+    for keep in (lambda: untar_data(address), lambda: practice_data('mnist_tiny'), lambda: course_data('mnist_tiny'),
+                 lambda: fetch_file('set.tgz', address), lambda: mirror_data(home.parent/'m', [address])):
+        with pytest.raises(DatasetError, match='Set LESSONLIB_HOME to a folder'): keep()
+    assert home.read_text() == 'a file' and not words
 
 
 def test_a_set_whose_replacement_was_broken_off_is_still_there(shop, home):

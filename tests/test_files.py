@@ -11,12 +11,12 @@ import sys
 import tarfile
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings, strategies as st
 
+from helpers.data_server import Handler
 from helpers.archives import (DEMO, FILES, GOOD, SHA, entry, home, left, shop, tar_bytes,  # noqa: F401
                               whole, zip_bytes)
 from lessonlib import files
@@ -350,6 +350,27 @@ def test_names_too_long_for_a_disk(name, kind, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ['a']
 
 
+@pytest.mark.parametrize('name', ['.lone folder', '.lone folder/x', 'demo', 'demo/x', '.a.partial', '.a.lock/x'])
+@pytest.mark.parametrize('kind', [tar_bytes, zip_bytes])
+def test_no_name_in_an_archive_is_one_of_our_own(name, kind, tmp_path):
+    "Files that are called as the folder around all is, or as something of ours, are there like the others."
+    (tmp_path/'a').write_bytes(kind([(f'demo/{name}', b'x'), ('demo/y', b'y')]))
+    assert set(extract_archive(tmp_path/'a', tmp_path/'o')) == {name, 'y'}
+    assert whole(tmp_path/'o', {name: b'x', 'y': b'y'}) and len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize('place', [12, 16], ids=['size', 'start'])
+@pytest.mark.parametrize('number', [10**6, 2**32 - 2])
+def test_a_zip_that_lies_about_its_directory(place, number, tmp_path):
+    "Its end tells how long its list of files is, and where that begins: more than there is, or before the start"
+    data = bytearray(zip_bytes([('demo/x', b'x'), ('demo/y', b'y')]))
+    end = data.rindex(b'PK\5\6') + place
+    data[end:end + 4] = number.to_bytes(4, 'little')
+    (tmp_path/'a').write_bytes(data)
+    with pytest.raises(DamagedArchive): extract_archive(tmp_path/'a', tmp_path/'o')
+    assert [path.name for path in tmp_path.iterdir()] == ['a']
+
+
 @pytest.mark.parametrize('address', ['http://[', 'http://127.0.0.1:x/a', 'http://127.0.0.1:99999999/a', 'http:///a'])
 def test_what_is_no_address(address, home):
     with pytest.raises(DatasetError, match='address'): download(address, home/'a', attempts=1)
@@ -366,26 +387,28 @@ def test_addresses_in_any_script(shop, home):
 
 
 HEADERS = {'length that is no number': (200, {'Content-Length': 'abc'}), 'length of 5,000 digits': (200, {'Content-Length': '9' * 5000}),
-           'a part nobody asked for': (206, {'Content-Range': 'bytes 100-199/200'}),
+           'size of 5,000 digits': (200, {'Content-Range': f'bytes 0-5/{"9" * 5000}'}),
+           'a part nobody asked for': (206, {'Content-Range': f'bytes 100-{len(DEMO) - 1}/{len(DEMO)}'}),
            'a range of 5,000 digits': (206, {'Content-Range': f'bytes {"9" * 5000}-5/7'}),
            'a bad new address': (302, {'Location': 'http://[bad/x'}), 'a bad new port': (302, {'Location': 'http://127.0.0.1:x/x'})}
 
 
 @pytest.mark.parametrize('name', HEADERS)
-def test_servers_that_lie(name, home):
+def test_servers_that_lie(name, shop, home):
+    "The right file or an error of ours, nothing half kept, and an honest answer afterwards is taken"
     status, headers = HEADERS[name]
-    class Liar(BaseHTTPRequestHandler):
-        def log_message(self, *words): pass
+    class Liar(Handler):
         def do_GET(self):
             self.send_response(status)
-            for header in {'ETag': '"1"', **headers}.items(): self.send_header(*header)
+            for header in {'ETag': f'"{SHA[:16]}"', **headers}.items(): self.send_header(*header)
             self.end_headers()
-            if status != 302: self.wfile.write(DEMO)
-    server = ThreadingHTTPServer(('127.0.0.1', 0), Liar)
-    threading.Thread(target=server.serve_forever, args=(.02,), daemon=True).start()
-    try: assert download(f'http://127.0.0.1:{server.server_port}/a', home/'a', attempts=1, timeout=2.) == SHA
+            if status != 302: self.wfile.write(DEMO[100:] if status == 206 else DEMO)
+    shop.server.RequestHandlerClass = Liar
+    get = lambda: download(shop.address('demo.tgz'), home/'a', attempts=1, timeout=2.)
+    try: assert get() == SHA
     except DatasetError: assert status != 200 and left(home, parts=True) == []
-    finally: server.shutdown(), server.server_close()
+    shop.server.RequestHandlerClass = Handler
+    assert get() == SHA and sha256_of(home/'a') == SHA and left(home, parts=True) == ['a']
 
 
 @pytest.mark.parametrize('below', ['', 'below'])

@@ -24,6 +24,14 @@ from lessonlib.images import (CropPad, FlipItem, open_image, PadMode, PILImage, 
 
 # --- opening ---------------------------------------------------------------------------------------------------------
 
+def test_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    scene().save(tmp_path/'a.png')
+    (tmp_path/'b.png').write_bytes(b'no picture')
+    assert rgb(open_image('~/a.png')).tolist() == rgb(PILImage.create('~/a.png')).tolist() == rgb(scene()).tolist()
+    assert verify_images(['~/a.png', '~/b.png']) == ['~/b.png']
+
+
 def test_every_mode_becomes_rgb(tmp_path):
     base = scene()
     clear = base.copy()

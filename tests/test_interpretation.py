@@ -340,8 +340,11 @@ def test_top_losses_come_with_their_items_and_in_rows(animals):
     interp = ClassificationInterpretation.from_learner(animal_learner(animals))
     losses, places, items = interp.top_losses(2, items=True)
     assert items == [interp.ds.items[i] for i in places.tolist()]
-    grid = interp.plot_top_losses(2, nrows=2).axes[0].get_gridspec()
-    assert (grid.nrows, grid.ncols) == (2, 1)
+    for k, nrows, columns in ((2, 2, 1), (6, 3, 2), (5, 2, 3), (6, None, 3)):
+        figure = interp.plot_top_losses(k, nrows=nrows)
+        grid, drawn = figure.axes[0].get_gridspec(), sum(bool(ax.images) for ax in figure.axes)
+        assert (grid.nrows, grid.ncols, drawn) == (nrows or 2, columns, k)
+        plt.close(figure)
 
 
 @pytest.mark.parametrize('n', [101, 3000])

@@ -215,7 +215,17 @@ def test_missing_values_of_every_library():
         with pytest.raises(ValueError, match='empty'): ColReader('a')(dict(a=missing))
         assert ColReader('a', label_delim=' ')(dict(a=missing)) == []
     table = pd.DataFrame(dict(side=pd.Series(['train', pd.NA], dtype='string')))
-    with pytest.raises(ValueError, match='empty'): ColSplitter('side', on='valid')(table)
+    with pytest.raises(ValueError, match="Column 'side' is empty"): ColSplitter('side', on='valid')(table)
+
+
+@pytest.mark.parametrize('kind, present', [('string', 'true'), ('Int64', 3), ('boolean', True), ('Float64', .5)])
+def test_missing_cells_of_the_newer_columns_are_named(kind, present):
+    "In labels, numbers and marks, with or without `on`: the column, and what to do"
+    table = pd.DataFrame({'some col': pd.Series([present, pd.NA], dtype=kind)})
+    row = table.iloc[1]
+    for use in (lambda: ColReader('some col')(row), lambda: ColReader(['some col'])(row), lambda: ColSplitter('some col')(table),
+                lambda: ColSplitter('some col', on=present)(table)):
+        with pytest.raises(ValueError, match="Column 'some col' is empty.*Fill such cells"): use()
 
 
 def test_whole_paths_in_a_table_stay_as_they_are(tmp_path):

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.utils.data import TensorDataset
 
 from helpers.small_learner import data, learner, net, same, weights
-from lessonlib.batches import AccumMetric, AvgMetric, DataLoaders, TensorDataLoader, accuracy
+from lessonlib.batches import AccumMetric, AvgMetric, DataLoaders, TensorDataLoader, accuracy, binary_accuracy
 from lessonlib.core import get_rng_state, set_seed
 from lessonlib.learner import Callback, Learner, default_callbacks
 from lessonlib.progress import BatchCheck, FiniteLoss, FrozenNorm, ProgressCallback
@@ -318,6 +318,7 @@ def test_a_last_batch_of_one_row_is_left_out_where_batch_norm_could_not_take_it(
 
 
 def one_argument(pred): return pred.mean()
+def three_arguments(pred, targ, weight): return (pred * weight).mean()
 def no_such(pred, targ): return pred.no_such_method()
 
 
@@ -329,14 +330,27 @@ def test_what_is_no_metric_is_refused_by_the_learner(metric):
     with pytest.raises(TypeError, match='A metric is a function'): learn.fit(1)
 
 
-@pytest.mark.parametrize('metric', [one_argument, AvgMetric(no_such), AccumMetric(no_such), F.mse_loss])
+@pytest.mark.parametrize('metric', [one_argument, three_arguments, AvgMetric(no_such), AccumMetric(no_such), F.mse_loss])
 def test_a_metric_that_cannot_work_is_refused_before_the_first_batch(metric):
+    refused_at_once(learner(metrics=metric))
+
+
+def refused_at_once(learn):
     class Count(Callback):
         n = 0
         def before_batch(self): self.n += self.learn.training
-    learn, count = learner(metrics=metric), Count()
-    with pytest.raises((TypeError, AttributeError, RuntimeError)): learn.fit(1, cbs=count)
+    count = Count()
+    with pytest.raises((TypeError, AttributeError, ValueError, RuntimeError)): learn.fit(1, cbs=count)
     assert count.n == 0
+
+
+@pytest.mark.parametrize('metric, outputs', [(accuracy, 1), (binary_accuracy, 2)])
+def test_a_metric_of_another_task_is_refused_before_the_first_batch(metric, outputs):
+    "Accuracy of one number, and of many labels where there is one of two classes"
+    x = torch.randn(24, 5)
+    y = x[:, :1] if outputs == 1 else torch.arange(24) % 2
+    dls = DataLoaders.from_tensors((x, y), (x, y), bs=8, device='cpu')
+    refused_at_once(learner(dls, net(outputs=outputs), mse if outputs == 1 else F.cross_entropy, metrics=metric))
 
 
 def test_trying_metrics_first_changes_nothing():
@@ -408,13 +422,22 @@ def test_the_validation_loss_with_class_weights_is_that_of_all_items_at_once(bs)
 
 
 def test_arrays_are_taken_as_tensors_are():
+    "The same losses, metrics and predictions"
     x, y = torch.randn(20, 5), torch.randint(0, 3, (20,))
     arrays = x.double().numpy()[::-1][::-1], y.numpy()
-    learn = learner(DataLoaders.from_tensors(arrays, arrays, bs=8, device='cpu'), metrics=accuracy)
-    preds = learn.get_preds()[0]
-    assert torch.allclose(learn.get_preds(dl=[arrays])[0], preds)
+    def trained(*data):
+        dls, model = DataLoaders.from_tensors(data, data, bs=8, device='cpu'), net()
+        learn = learner(dls, model, metrics=accuracy)
+        with learn.no_logging(): learn.fit(2)
+        return learn
+    right, learn = trained(x, y), trained(*arrays)
+    assert learn.recorder.values == right.recorder.values and len(right.recorder.values) == 2
+    preds = right.get_preds()[0]
+    assert torch.equal(learn.get_preds()[0], preds)
+    for dl in ([arrays], TensorDataLoader(*arrays, bs=8)): assert torch.allclose(learn.get_preds(dl=dl)[0], preds)
     assert torch.allclose(learn.predict(arrays[0][3])[2], preds[3], atol=1e-6)
-    with learn.no_logging(): learn.fit(1)
+    rows, targets = next(iter(TensorDataLoader(*arrays, bs=8)))
+    assert torch.equal(rows, x[:8]) and torch.equal(targets, y[:8])
 
 
 @pytest.mark.parametrize('one', [accuracy, lambda: AvgMetric(accuracy, 'right')], ids=['function', 'metric'])

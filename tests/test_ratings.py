@@ -272,7 +272,15 @@ def test_users_of_two_kinds_stay_one_when_the_advice_is_followed():
     assert dls.classes['user'][1:] == ['1', '2', '3']
 
 
-def test_ratings_in_a_table_of_another_country(tmp_path):
-    (tmp_path/'t.csv').write_text('\n'.join(['wer;was;wie', *[f'{"abcd"[i % 4]};{"xyz"[i % 3]};{i},5' for i in range(12)]]))
-    dls = CollabDataLoaders.from_csv(tmp_path/'t.csv', sep=';', decimal=',', valid_idx=[0], bs=4, device='cpu')
-    assert sorted(y for dl in dls.loaders for y in dl.tensors[1].tolist()) == [i + .5 for i in range(12)]
+@pytest.mark.parametrize('encoding', ['cp1252', 'utf-8-sig', None])
+def test_ratings_in_a_table_of_another_country(encoding, tmp_path):
+    "1.011,5 is a thousand and eleven and a half, by somebody in Zürich"
+    towns, rows = ['Köln', 'Zürich', 'Graz'], []
+    for i in range(12): rows.append(f'{towns[i % 3]};{"wxyz"[i % 4]};1.{i:03},5')
+    (tmp_path/'t.csv').write_text('\n'.join(['wer;was;wie', *rows]), encoding=encoding or 'utf-8')
+    how = dict(sep=';', decimal=',', thousands='.', valid_idx=[0], bs=4, device='cpu')
+    dls = CollabDataLoaders.from_csv(tmp_path/'t.csv', encoding=encoding, **how)
+    assert sorted(y for dl in dls.loaders for y in dl.tensors[1].tolist()) == [1000.5 + i for i in range(12)]
+    assert dls.classes['wer'][1:] == ['Graz', 'Köln', 'Zürich']
+    if encoding == 'cp1252':
+        with pytest.raises(ValueError, match="encoding='cp1252'"): CollabDataLoaders.from_csv(tmp_path/'t.csv', **how)

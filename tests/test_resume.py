@@ -249,20 +249,24 @@ def test_more_epochs_than_planned(tmp_path):
         build(tmp_path, 'tensors').fit(1, cbs=Checkpoint(resume=True))
 
 
-def test_a_fit_that_is_over_is_not_taken_for_the_next(tmp_path):
+@pytest.mark.parametrize('second', [1, 2])
+def test_a_fit_that_is_over_is_not_taken_for_the_next(second, tmp_path):
     "Two fits in one script, with one name: each trains, and a script that starts again goes on in the second"
     class Cut(Callback):
         def after_loss(self):
-            if self.n_fits == 1 and self.training and (self.epoch, self.iter) == (1, 2): raise KeyboardInterrupt
-    def script(folder, *cbs):
-        learn = build(folder, 'tensors')
+            if self.n_fits == 1 and self.training and (self.epoch, self.iter) == (second - 1, 2): raise KeyboardInterrupt
+    def script(folder, *cbs, keep=True):
+        learn, rows = build(folder, 'tensors'), []
         set_seed(2)
-        for epochs in (1, 2): learn.fit(epochs, cbs=[Checkpoint(every_batches=1, resume=True), *cbs])
-        return learn
-    whole = script(tmp_path/'whole')
-    assert len(whole.recorder.values) == 2
+        for epochs in (1, second):
+            learn.fit(epochs, cbs=[Checkpoint(every_batches=1, resume=True)] * keep + [*cbs])
+            rows.append(learn.recorder.values)
+        return digests(learn), rows
+    plain, rows = script(tmp_path/'plain', keep=False)
+    assert list(map(len, rows)) == [1, second] and not (tmp_path/'plain').exists()
+    assert script(tmp_path/'whole') == (plain, rows)
     with pytest.raises(KeyboardInterrupt): script(tmp_path/'cut', Cut)
-    assert digests(script(tmp_path/'cut')) == digests(whole)
+    assert script(tmp_path/'cut')[0] == plain
 
 
 def test_the_same_cell_again_after_ctrl_c_goes_on(tmp_path):

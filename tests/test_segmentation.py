@@ -166,6 +166,12 @@ def test_unknown_colours_are_counted():
         colours_to_codes(np.full((2, 3, 3), (1, 2, 3), np.uint8), [(0, 0, 0), (3, 2, 1)])
 
 
+def test_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    codes = np.arange(6).reshape(2, 3)
+    assert save_mask(codes, '~/mask.png') == tmp_path/'mask.png' and (read_mask('~/mask.png') == codes).all()
+
+
 def test_saved_masks_come_back(tmp_path):
     codes = np.arange(256, dtype=np.uint8).reshape(16, 16)
     save_mask(torch.tensor(codes), tmp_path/'a.png')

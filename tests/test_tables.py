@@ -486,6 +486,10 @@ def test_dates_with_zones():
 def test_levels_that_look_alike_are_named():
     with pytest.warns(UserWarning, match="'cook' and 'cook '"): prepare(table().replace({'job': {'pilot': 'cook '}}))
     with pytest.warns(UserWarning, match="'no' and 'no '"): prepare(table().replace({'rich': {'yes': 'no '}}))
+    import unicodedata
+    one, other = (unicodedata.normalize(form, 'café') for form in ('NFC', 'NFD'))     # é in two ways
+    for change in ({'job': {'cook': one, 'pilot': other}}, {'rich': {'no': one, 'yes': other}}):
+        with pytest.warns(UserWarning, match=f'{one!r}.*look alike'): prepare(table().replace(change))
 
 
 # ---- what scripts of the field ask

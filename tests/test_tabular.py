@@ -157,6 +157,19 @@ def test_models_without_categories_or_without_numbers():
     assert 2 <= out.min() < out.max() <= 5
 
 
+@pytest.mark.parametrize('drop_last', [None, False])
+def test_rows_that_leave_one_over(drop_last):
+    "65 to learn from in batches of 16: batch norm cannot have one row alone."
+    set_seed(0)
+    made = pd.DataFrame(dict(kind=list('abcde') * 16, x=np.arange(80.) % 7, y=list('uv') * 40))
+    dls = TabularDataLoaders.from_df(made, '.', None, 'kind', 'x', 'y', valid_idx=range(3, 78, 5), bs=16, device='cpu',
+                                     drop_last=drop_last)
+    learn = tabular_learner(dls, [8])
+    quietly(learn.fit, 1)
+    assert len(dls.train) == (4 if drop_last is None else 5) and len(learn.recorder.losses) == 4
+    assert np.isfinite(learn.recorder.values[0]).all()
+
+
 def test_settings_of_the_learner(df):
     learn = learner(df, config=tabular_config(ps=.2, embed_p=.1), emb_szs={'race': 11}, wd=.3)
     assert isinstance(learn, Learner) and learn.wd == .3

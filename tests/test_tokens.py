@@ -597,6 +597,31 @@ def test_bad_files_and_tables(tmp_path, folder):
     with pytest.raises(ValueError, match='bad.txt is not utf-8'): TextDataLoaders.from_folder(folder)
 
 
+@pytest.mark.parametrize('encoding', ['cp1252', 'utf-8-sig', None])
+def test_texts_in_a_table_of_another_country(encoding, tmp_path):
+    marked = TEXTS.assign(text=['Grüße; ' + text for text in TEXTS.text])
+    marked.to_csv(tmp_path/'t.csv', sep=';', encoding=encoding, index=False)
+    right = TextDataLoaders.from_df(marked, valid_col='is_valid', bs=8)
+    for how in (dict(delimiter=';'), dict(sep=';')):
+        dls = TextDataLoaders.from_csv(tmp_path, 't.csv', encoding=encoding, valid_col='is_valid', bs=8, **how)
+        assert dls.text_vocab == right.text_vocab and 'grüße' in dls.text_vocab and dls.vocab == right.vocab
+    with pytest.raises(ValueError, match="encoding='cp1252'" if encoding == 'cp1252' else "Give sep=';'"):
+        TextDataLoaders.from_csv(tmp_path, 't.csv')
+
+
+def test_the_home_folder(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(folder.parent))
+    near = f'~/{folder.name}'
+    files = module.get_text_files(near)
+    assert files == module.get_text_files(folder) and read_text(f'{near}/{files[0].relative_to(folder)}') == read_text(files[0])
+    assert TextDataLoaders.from_folder(near, bs=8).text_vocab == TextDataLoaders.from_folder(folder, bs=8).text_vocab
+    monkeypatch.setenv('HOME', str(tmp_path))
+    TEXTS.to_csv(tmp_path/'t.csv', index=False)
+    assert TextDataLoaders.from_csv('~', 't.csv', valid_col='is_valid', bs=8).vocab
+    Numericalize(['xxunk', 'xxpad', 'a']).save('~/vocab.json')
+    assert Numericalize.load('~/vocab.json').vocab == Numericalize.load(tmp_path/'vocab.json').vocab
+
+
 def test_empty_documents():
     frame = TEXTS.assign(text=['', ' ', '\n', *TEXTS.text[3:]])
     dls = TextDataLoaders.from_df(frame, valid_col='is_valid', bs=8, device='cpu')

@@ -197,6 +197,10 @@ def test_whole_paths_in_a_table_and_several_labels(tmp_path):
         for path in ('.', tmp_path, tmp_path/'elsewhere'):
             dls = ImageDataLoaders.from_df(df, path, label_delim=' ', seed=1, bs=2, drop_last=False, device='cpu')
             assert sum(len(x) for dl in dls.loaders for x, _ in dl) == 8 and dls.vocab == ['sea', 'sky']
+            one = df.assign(tags=df.tags.str.split().str[0])
+            chain = ImageList.from_df(one, path).split_by_rand_pct(.25, seed=1).label_from_df()
+            dls = chain.databunch(bs=2, drop_last=False, device='cpu')
+            assert sum(len(x) for dl in dls.loaders for x, _ in dl) == 8 and dls.vocab == ['sea', 'sky']
 
 
 def test_pictures_that_a_split_by_folder_leaves_out_are_counted(tmp_path):
