@@ -77,6 +77,8 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor,  # (bs, n, width)
         mask: Tensor | None = None,  # fits (bs, heads, n, n), True where a word may look
     ) -> Tensor:  # (bs, n, width)
+        if mask is not None and mask.dtype != torch.bool: raise TypeError(
+            f'A mask says True where a word may look, not {mask.dtype}: write mask.bool()')
         found = F.scaled_dot_product_attention(*self.heads(x), mask)
         return self.out(found.transpose(1, 2).flatten(2))
 
@@ -321,6 +323,7 @@ def embed(
         (texts, width), each of length 1; on the CPU
     """
     texts = [texts] if isinstance(texts, str) else list(texts)
+    if bs < 1: raise ValueError(f'bs={bs}: a batch has one text or more')
     model, tok = model or _pretrained()[0], tok or _pretrained()[1]
     vectors = torch.empty(len(texts), model.words.embedding_dim)
     shown = progress(len(texts), 'texts', leave=False) if bar else None
@@ -385,13 +388,15 @@ def course_passages(folder: str | Path,  # where the notebooks are
     return found
 
 # %% ../nbs/53_attention.ipynb #a05a37df
-def _kept(folder: Path, texts: list, make: Callable) -> Tensor:
+def _kept(folder: Path, texts: list, model: nn.Module, tok: Part, make: Callable) -> Tensor:
     "Vectors of texts out of a file in the folder; made and written if it is missing or damaged"
-    file = folder/f'{hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:20]}.safetensors'
+    known = hashlib.sha256(json.dumps([texts, tok.recipe()]).encode())
+    for weight in model.state_dict().values(): known.update(weight.float().cpu().numpy().tobytes())
+    file = folder/f'search-{known.hexdigest()[:20]}.safetensors'
     try: return read_tensors(file)[0]['vectors']
     except (FileNotFoundError, ValueError, KeyError): vectors = make(texts)
     write_tensors(file, {'vectors': vectors}, dict(kind='search', texts=len(texts)))
-    for other in folder.glob('*.safetensors'):                # of the texts as they were before
+    for other in folder.glob('search-*.safetensors'):         # of the texts as they were before
         if other != file: other.unlink(missing_ok=True)
     return vectors
 
@@ -413,13 +418,16 @@ class TextSearch:
     ):
         if by not in ('meaning', 'words', 'both'):
             raise ValueError(f"by='meaning', 'words' or 'both', not {by!r}")
+        if isinstance(texts, str): raise TypeError('TextSearch wants a list of texts, not one str')
         if not len(texts): raise ValueError('There is no text to search in')
         self.texts, self.by, self.kwargs, self.tfidf = list(texts), by, kwargs, None
         if by != 'meaning':
             from sklearn.feature_extraction.text import TfidfVectorizer
             self.tfidf = TfidfVectorizer(sublinear_tf=True).fit(self.texts)
-        make = lambda texts: embed(texts, **kwargs)
-        known = None if by == 'words' else _kept(Path(folder), self.texts, make) if folder else None
+        known, make = None, lambda texts: embed(texts, **kwargs)
+        if folder and by != 'words':
+            net, tok = kwargs.get('model') or _pretrained()[0], kwargs.get('tok') or _pretrained()[1]
+            known = _kept(Path(folder), self.texts, net, tok, make)
         self.vectors = self.of(self.texts, known)
 
     def of(self, texts: Sequence,  # any
@@ -439,6 +447,7 @@ class TextSearch:
         return F.normalize(torch.cat(parts, 1), dim=1)
 
     def __call__(self, question: str, n: int = 5) -> list:  # (likeness, position), nearest first
+        if n < 1: raise ValueError(f'n={n}: expected one or more')
         best = (self.vectors @ self.of([question])[0]).topk(min(n, len(self.texts)))
         return list(zip(best.values.tolist(), best.indices.tolist()))
 
@@ -518,6 +527,10 @@ def transformer_learner(
         raise ValueError(f'The encoder knows {ours[0]:,} pieces, and {ours[1]} is filling; these '
                          f'texts were cut into {theirs[0]:,}, and {theirs[1]} is filling. Make '
                          'the data with tok=MiniLMTokenizer().')
+    sets = [dl.dataset for dl in dls.loaders if hasattr(getattr(dl, 'dataset', None), 'lengths')]
+    longest = max((int(ds.lengths.max()) for ds in sets if len(ds)), default=0)
+    if longest > encoder.max_len: raise ValueError(f'A text has {longest} pieces, the encoder has '
+        f'places for {encoder.max_len}: tok=MiniLMTokenizer(max_len={encoder.max_len}) cuts them')
     learn = Learner(dls, TransformerClassifier(encoder, n_out, ps), splitter=transformer_splitter,
                     **kwargs)
     if pretrained: learn.freeze()

@@ -145,6 +145,22 @@ def _state(learn: Learner, tensors: dict) -> dict:
     return dict(name=type(learn.opt).__name__,
                 state=_split_tensors(learn.opt.state_dict(), 'optim', tensors))
 
+def _meanings(dls) -> dict:
+    "A sum over the words, and one over the classes, that the numbers of the data stand for"
+    lists = dict(words=getattr(dls, 'text_vocab', None), classes=dls.vocab)
+    return {name: zlib.crc32(json.dumps(list(values), default=str).encode())
+            for name, values in lists.items() if isinstance(values, (list, tuple))}
+
+def _check_meanings(dls, file: Path, info: dict) -> None:
+    "ValueError for weights that have learned other words; a warning for other classes"
+    then, now = info.get('meanings') or {}, _meanings(dls)
+    other = [name for name in now if then.get(name, now[name]) != now[name]]
+    if 'words' in other: raise ValueError(
+        f'{file} was saved with another vocabulary of words: their numbers mean other words here. '
+        'Give the data the text_vocab of those; or save_encoder there and load_encoder here')
+    if other: warnings.warn(f'{file} was saved with other classes, or in another order: what its '
+                            'outputs stand for is not what these data say', stacklevel=3)
+
 # %% ../nbs/13_checkpoint.ipynb #119828a0
 def _check_state(learn: Learner, file: Path, tensors: dict, optim: dict | None) -> None:
     "ValueError if the file belongs to another model or optimiser"
@@ -202,7 +218,8 @@ def save(self: Learner,
     """
     optim = _state(self, tensors := {})
     if not with_opt: tensors, optim = {k: t for k, t in tensors.items() if k[:6] == 'model.'}, {}
-    write_tensors(file := self.model_file(name), tensors, {'optim': optim} if optim else {})
+    notes = {'optim': optim} if optim else {}
+    write_tensors(file := self.model_file(name), tensors, notes | dict(meanings=_meanings(self.dls)))
     return file
 
 @patch
@@ -220,6 +237,7 @@ def load(self: Learner,
     optim = info.get('optim') if with_opt else None
     if optim and self.opt is None: self.create_opt()
     _check_state(self, file, tensors, optim)
+    _check_meanings(self.dls, file, info)
     _load_state(self, tensors, optim)
     return self
 
@@ -329,7 +347,7 @@ class Checkpoint(Callback):
         tensors |= {f'optim.grad.{k}': p.grad for k, p in params.items() if p.grad is not None}
         random = dict(now=_random_state(learn.dls), epoch=self.epoch_random if batches else None)
         info = dict(kind='checkpoint', fit=learn.n_fits, epoch=epoch, batches=batches,
-                    n_iter=len(learn.dls.train), optim=optim,
+                    n_iter=len(learn.dls.train), optim=optim, meanings=_meanings(learn.dls),
                     callbacks=_callback_states(learn, tensors),
                     frozen=[k for k, p in params.items() if not p.requires_grad],
                     random=_split_tensors(random, 'rng', tensors))
@@ -351,6 +369,7 @@ class Checkpoint(Callback):
 def _check_checkpoint(learn: Learner, file: Path, tensors: dict, info: dict) -> None:
     "ValueError for a checkpoint of another model, other callbacks, other data or a longer fit"
     _check_state(learn, file, tensors, info['optim'])
+    _check_meanings(learn.dls, file, info)
     lacking = [name for name in info['callbacks'] if name not in _named_cbs(learn)]
     if lacking: raise ValueError(f'{file} was written with the callbacks {lacking}: add them')
     if info['n_iter'] != len(learn.dls.train):

@@ -127,6 +127,8 @@ class Interpretation:
             act: makes predictions of outputs; None: as data or loss say
         """
         dl = _plain_loader(learn.dls, ds_idx) if dl is None else in_order(dl)
+        if getattr(dl, 'stream', False): raise TypeError(
+            'Windows of a stream are no items that could be shown: use learn.show_results()')
         with rng_guard(): outputs, targs = learn.get_preds(ds_idx, dl=dl, act=lambda x: x)
         if targs is None:
             raise ValueError('This loader gives no targets: there is nothing to compare the '

@@ -23,11 +23,12 @@ from torch.nn import functional as F
 from .batches import _weight, DataLoaders, Metric, WeightedMean
 from .checkpoint import _recipe, makes_model, read_tensors, why_not, write_tensors
 from .core import map_tensors, to_device
+from .data_block import WordTable
 from .files import did_you_mean, new_folder
 from .learner import Callback, Learner
 from .practice import practice_set
 from .progress import evaluating
-from .tokens import BOS
+from .tokens import BOS, EOS
 
 # %% ../nbs/51_language_model.ipynb #85288224
 _ones = ('one two three four five six seven eight nine ten eleven twelve thirteen fourteen '
@@ -411,6 +412,9 @@ def get_language_model(
         raise TypeError(f'{arch.__name__} has no setting {unknown!r}.{hint}')
     settings |= given
     settings |= {name: p * drop_mult for name, p in settings.items() if name.endswith('_p')}
+    most = max((p, name) for name, p in settings.items() if name.endswith('_p'))
+    if not 0 <= most[0] < 1: raise ValueError(f'{most[1]}={most[0]:g}, with drop_mult={drop_mult}: '
+                                              'dropout is a share below 1')
     ends = {name: settings.pop(name) for name in ('tie_weights', 'out_bias')}
     return LanguageModel(arch(vocab_sz, **settings), **ends)
 
@@ -477,13 +481,14 @@ class CrossEntropyLossFlat(nn.CrossEntropyLoss):
         loss = super().forward(scores.flatten(0, -2), targets.flatten())
         return loss.view(targets.shape) if self.reduction == 'none' else loss
 
-    def count(self, targets: Tensor) -> int:  # as in `forward`
-        """How many targets the mean goes over
+    def count(self, targets: Tensor) -> float:  # as in `forward`
+        """How many targets the mean goes over; with weights, their sum
 
         Returns:
             as in `forward`
         """
-        return int((targets != self.ignore_index).sum())
+        counts = targets != self.ignore_index
+        return int(counts.sum()) if self.weight is None else self.weight[targets[counts]].sum().item()
 
 class Perplexity(Metric):
     "exp of the mean loss over all tokens: among how many equally likely words one hesitates"
@@ -512,7 +517,8 @@ def next_probs(
     Returns:
         probabilities, shaped like `scores`
     """
-    if temperature < 0: raise ValueError(f'temperature is 0 or more, not {temperature}')
+    if not 0 <= temperature < math.inf:
+        raise ValueError(f'temperature is 0 or more, not {temperature}')
     if top_k is not None and top_k < 1: raise ValueError(f'top_k is 1 or more, not {top_k}')
     for name, share in (('top_p', top_p), ('min_p', min_p)):
         if share is not None and not 0 < share <= 1:
@@ -568,6 +574,23 @@ class LMLearner(Learner):
         results = super(LMLearner, other).get_preds(*args, **kwargs)
         return tuple(None if one is None else one.transpose(0, 1) for one in results)
 
+    def show_results(self,
+        ds_idx: int = 1, dl=None,  # which loader of `dls`, or a loader
+        max_n: int = 6,  # rows at most
+    ) -> WordTable:
+        """What was read, what came next at each place, and what the model would have said
+
+        Args:
+            ds_idx, dl: which loader of `dls`, or a loader
+            max_n: rows at most
+        """
+        batch = next(iter(self.dls[ds_idx] if dl is None else dl))
+        with evaluating(self.model), torch.no_grad():
+            scores = self.model(batch[0].to(self.dls.device))[0]
+        rows = dict(text=batch[0], text_=batch[1], said=scores.argmax(-1))
+        decode = self.dls.text_block.decode
+        return WordTable({name: list(map(decode, part[:max_n].cpu())) for name, part in rows.items()})
+
     def predict(self,
         text: str,  # how it begins; may be empty
         n_words: int = 1,  # tokens to add
@@ -593,11 +616,12 @@ class LMLearner(Learner):
         if block is None: raise TypeError('These loaders do not know how a text becomes tokens: '
                                           'make them with TextDataLoaders or a TextBlock')
         tokens, number = block.tok(text) or [BOS], block.num
-        barred = [number.o2i[name] for name in ('xxpad', *['xxunk'] * no_unk) if name in number.o2i]
+        while tokens[1:] and tokens[-1] in (EOS, '[SEP]'): tokens = tokens[:-1]   # it goes on
+        barred = [number.pad, *[number.unk] * no_unk]
         added = number.decode(self._write(number(tokens), n_words, barred, how, seed))
         whole, before = block.tok.join([*tokens, *added]), block.tok.join(tokens)
         new = whole[len(before):] if whole.startswith(before) else f' {block.tok.join(added)}'
-        return new.strip() if only_last_word else text + new
+        return new.strip() if only_last_word else (text if isinstance(text, str) else before) + new
 
     def _write(self, numbers: Tensor, n: int, barred: list, how: dict, seed: int | None) -> Tensor:
         "Numbers of the tokens that follow"
@@ -651,6 +675,10 @@ def language_model_learner(
     if pretrained:
         raise ValueError('pretrained=True: there are no weights of others for it. Train one on '
                          'much text, learn.save_encoder(…), and learn.load_encoder(…) into this')
+    text = getattr(dls, 'text_block', None)
+    if text and not text.is_lm: raise TypeError('These loaders give texts with targets. A language '
+                                                'model needs a stream: make them with is_lm=True')
+    if text and 'pad_token' in _settings(arch): config = dict(pad_token=text.num.pad) | (config or {})
     return LMLearner(dls, get_language_model(arch, len(dls.vocab), config, drop_mult), **kwargs)
 
 # %% ../nbs/51_language_model.ipynb #9257f9b7

@@ -380,6 +380,8 @@ def validate(self: Learner,
     other = self._look(self._loader(ds_idx, dl))
     for metric, asked in zip(listify(self.metrics), other.metrics):
         if isinstance(metric, Metric): vars(metric).update(vars(asked))
+    if not other.recorder.valid_loss.count: raise ValueError(
+        'This loader gives no targets: there is nothing to judge by. get_preds predicts without')
     return list(other.recorder.valid_values)
 
 # %% ../nbs/12_progress.ipynb #1de35a50

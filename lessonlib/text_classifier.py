@@ -19,9 +19,9 @@ from .batches import TensorDataLoader
 from .checkpoint import makes_model, why_not, write_tensors
 from .core import map_tensors
 from .files import did_you_mean
-from .language_model import AWD_LSTM, get_language_model, read_encoder
+from .language_model import _settings, AWD_LSTM, get_language_model, read_encoder
 from .learner import Learner
-from .tokens import UNK
+from .tokens import special_tokens, UNK
 
 # %% ../nbs/52_text_classifier.ipynb #be854c2e
 def concat_pool(
@@ -105,6 +105,7 @@ class TextClassifier(nn.Module):
         max_len: of longer texts, the last so many words are pooled
         layers: sizes of the hidden layers of the head
         ps: dropout before each layer of the head
+        pad: number of the padding
     """
     def __init__(self,
         encoder: nn.Module,  # such as `AWD_LSTM`: outputs as wide as its embedding, `encoder`
@@ -113,9 +114,12 @@ class TextClassifier(nn.Module):
         max_len: int = 1440,  # of longer texts, the last so many words are pooled
         layers: Sequence = (50,),  # sizes of the hidden layers of the head
         ps: Sequence = (.4, .1),  # dropout before each layer of the head
+        pad: int = 1,  # number of the padding
     ):
         super().__init__()
-        self.encoder, self.seq_len, self.max_len = encoder, seq_len, max_len
+        if min(seq_len, max_len) < 1:
+            raise ValueError(f'seq_len={seq_len} and max_len={max_len}: both need to be 1 or more')
+        self.encoder, self.seq_len, self.max_len, self.pad = encoder, seq_len, max_len, pad
         sizes, head = [3 * encoder.encoder.embedding_dim, *layers, n_out], []
         if len(ps) != len(sizes) - 1:
             raise ValueError(f'{len(ps)} dropouts for {len(sizes) - 1} layers: give one each')
@@ -124,7 +128,8 @@ class TextClassifier(nn.Module):
         self.head = nn.Sequential(*head[:-1])
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(concat_pool(*read_whole(self.encoder, x, self.seq_len, self.max_len)))
+        pieces = read_whole(self.encoder, x, self.seq_len, self.max_len, self.pad)
+        return self.head(concat_pool(*pieces))
 
 # %% ../nbs/52_text_classifier.ipynb #19a3e318
 def text_groups(model: TextClassifier) -> list:
@@ -163,6 +168,8 @@ class TextLearner(Learner):
             name: what `save_encoder` of a language model was given
         """
         tensors, theirs = read_encoder(self.model_file(name))
+        if theirs and not {*self.dls.text_vocab[len(special_tokens):]} & {*theirs}: raise ValueError(
+            f'{name} knows none of these words: the data have {self.dls.text_vocab[9:14]} …')
         if theirs and 'encoder.weight' in tensors: tensors = {**tensors, 'encoder.weight':
             match_embeds(tensors['encoder.weight'], theirs, self.dls.text_vocab)}
         if problem := why_not(self.model.encoder.state_dict(), tensors): raise ValueError(
@@ -216,10 +223,11 @@ def text_classifier_learner(
         'text_classifier_learner needs texts with targets: TextDataLoaders, without is_lm')
     if pretrained: raise ValueError('No weights of others come along: train a language model on '
                                     'such texts, save_encoder, and load_encoder into this learner')
+    if 'pad_token' in _settings(arch): config = dict(pad_token=dls.pad) | (config or {})
     config = _dropouts | (config or {})
     encoder = get_language_model(arch, len(dls.text_vocab), config, drop_mult).encoder
     ps = ps or [_dropouts['output_p'] * drop_mult, *[.1] * len(lin_ftrs)]
-    model = TextClassifier(encoder, n_out or dls.c, seq_len, max_len, lin_ftrs, ps)
+    model = TextClassifier(encoder, n_out or dls.c, seq_len, max_len, lin_ftrs, ps, dls.pad)
     return TextLearner(dls, model, **{'splitter': text_groups, **kwargs})
 
 # %% ../nbs/52_text_classifier.ipynb #0edb6f2d
@@ -267,6 +275,7 @@ def word_effects(
         raise ValueError(f'{label!r} is none of the classes.{did_you_mean(label, vocab)}')
     c = int(scores[0].argmax()) if label is None else vocab.index(label)
     others = scores[:, [i for i in range(len(vocab)) if i != c]].logsumexp(1)
-    odds = scores[:, c] - others
+    several = isinstance(learn.loss_func, nn.BCEWithLogitsLoss)    # labels, each yes or no
+    odds = scores[:, c] if several else scores[:, c] - others
     return WordEffects(block.num.decode(numbers), odds[0] - odds[1:], vocab[c],
                        float(odds[0].sigmoid()))

@@ -33,7 +33,7 @@ from .batches import _batch_or_number, _Loader
 from .checkpoint import Part, read_tensors, write_tensors
 from .data_block import (_as_table, _read_csv, Block, BlockDataLoaders, BlockDataset,
                          BlockLoader, CategoryBlock, DataBlock, WordTable)
-from .files import _path, atomic_path, data_home, progress
+from .files import _path, _short, atomic_path, data_home, progress
 from .items import (ColReader, ColSplitter, get_files, GrandparentSplitter,
                     parent_label, RandomSplitter)
 
@@ -433,7 +433,8 @@ class HFTokenizer(Part):
         Args:
             text: one text
         """
-        return self.model.encode(text).tokens
+        if isinstance(text, str): return self.model.encode(text).tokens
+        raise TypeError(f'A text is a str, not {_short(text)}')
     def many(self, texts: Sequence,  # any number of them
     ) -> list:
         """The tokens of many texts, on all cores
@@ -441,6 +442,8 @@ class HFTokenizer(Part):
         Args:
             texts: any number of them
         """
+        odd = [text for text in texts if not isinstance(text, str)]
+        if odd: raise TypeError(f'A text is a str, not {_short(odd[0])}')
         return [made.tokens for made in self.model.encode_batch(list(texts))]
     def join(self, tokens: Sequence,  # as they come out
     ) -> str:
@@ -471,6 +474,8 @@ class Numericalize(Part):
 
     def __post_init__(self):
         if self.vocab is None: return
+        if isinstance(self.vocab, (set, frozenset)): raise TypeError(
+            'A vocab is a list: a set has no order, and the numbers are places in it')
         self.vocab = list(self.vocab)
         self.o2i = _Numbers((token, i) for i, token in enumerate(self.vocab))
         twice = [token for token, n in Counter(self.vocab).most_common(1) if n > 1]
@@ -564,6 +569,7 @@ class LMLoader(_Loader):
         generator: draws the order; None: torch's global generator
         device: where batches go; None: where the documents are
     """
+    stream = True
     def __init__(self,
         numbers: Sequence[Tensor],  # the documents; each should begin with xxbos
         bs: int = 64,  # rows of a batch
@@ -626,7 +632,7 @@ def get_text_files(
     Returns:
         of Paths, sorted
     """
-    texts = get_files(_path(path), '.txt', recurse, folders)
+    texts = get_files(path, '.txt', recurse, folders)
     if texts: return texts
     raise FileNotFoundError(f'There is no file .txt in {path}' + f' in {folders}' * bool(folders))
 
@@ -677,7 +683,8 @@ def tokenize_files(
         a list of tokens for each file
     """
     facts = [os.stat(file) for file in files]
-    if sum(fact.st_size for fact in facts) < _worth_keeping:
+    ours = type(tok).__module__.startswith('lessonlib.')      # the code of others may change
+    if sum(fact.st_size for fact in facts) < _worth_keeping or not ours:
         return tok.many([read_text(file, encoding) for file in files])
     name = _digest(tok.recipe(), encoding, [str(Path(file).absolute()) for file in files])
     stamp = _digest([(fact.st_size, fact.st_mtime_ns) for fact in facts])
@@ -721,8 +728,11 @@ class TextBlock(Block):
     def __post_init__(self):
         self.tok = WordTokenizer() if self.tok is None else self.tok
         if isinstance(self.tok, type): self.tok = self.tok()
+        if not callable(self.tok): raise TypeError(f'tok={self.tok!r}: expected a tokenizer, such as '
+                                                   'WordTokenizer() or SubwordTokenizer()')
         self.num = Numericalize(self.vocab or self.tok.vocab, self.min_freq, self.max_vocab)
         self.vocab, self._fresh = self.num.vocab, None    # _fresh: numbers of the training set
+        self._fields = None     # parts of a text, in training
     @classmethod
     def from_df(cls,
         text_cols: str | Sequence,  # columns of the texts; several become fields of one text
@@ -760,16 +770,24 @@ class TextBlock(Block):
         Args:
             value: what the getter gives: a str, a path, several texts, a row
         """
+        fields = len(value) if isinstance(value, (list, tuple)) else 1
+        if self._fields not in (None, fields): raise ValueError(
+            f'A text here has {self._fields} part' + 's' * (self._fields > 1) + f', not {fields}. '
+            'Of several texts: '
+            'learn.get_preds(dl=learn.dls.test_dl(texts))')
+        if isinstance(value, (list, tuple)) and fields == 1: value = value[0]
         if isinstance(value, Path): return read_text(value, self.encoding)
         if not hasattr(value, 'keys') or not self.text_cols: return value
         parts = ColReader(listify(self.text_cols))(value)
         return parts if len(parts) > 1 else parts[0]
     def check(self, value):
         "Raises ValueError for what is no text"
+        if isinstance(value, str) and value[-4:].lower() == '.txt' and os.path.isfile(value):
+            raise ValueError(f'{_short(value)} is a file; a str is the text itself. Give a Path')
         if isinstance(value, (str, Path)) or hasattr(value, 'keys') and self.text_cols: return
         several = isinstance(value, (list, tuple)) and all(isinstance(part, str) for part in value)
         if not several: raise ValueError(
-            f"a text is a str or a path, not {value!r}. Fill empty cells with df.fillna('')")
+            f"a text is a str or a path, not {_short(value)}. Fill empty cells with df.fillna('')")
     def tokens(self, values: Sequence,  # what the getter gives for each item
     ) -> list:  # a list of tokens each
         """The tokens of many texts
@@ -781,11 +799,17 @@ class TextBlock(Block):
             a list of tokens each
         """
         if len(values) and all(isinstance(value, Path) for value in values):
-            return tokenize_files(values, self.tok, self.encoding)
-        return self.tok.many([self.text(value) for value in values])
+            docs = tokenize_files(values, self.tok, self.encoding)
+        else: docs = self.tok.many([self.text(value) for value in values])
+        return [doc or [UNK] for doc in docs]      # a text of nothing at all is one unknown
     def setup(self, values):
         "Learns the vocab from the training set; a tokenizer that must learn does it first"
+        first = values[0] if len(values) else None
+        self._fields = len(first) if isinstance(first, (list, tuple)) else 1
         if hasattr(self.tok, 'setup') and not self.tok.vocab:
+            if self.vocab: raise ValueError(
+                'There is a vocab, but the tokenizer has learned nothing yet, and would cut other '
+                'pieces. Give the tokenizer that the vocab is from: tok=dls.tok')
             self.tok = copy.copy(self.tok).setup([self.text(value) for value in values])
         docs = self.tokens(values)
         vocab = self.vocab or self.tok.vocab
@@ -793,7 +817,7 @@ class TextBlock(Block):
         self.vocab, self._fresh = self.num.vocab, self.num.many(docs)
     def open(self, value):
         "The tokens of a text"
-        return self.tok(self.text(value))
+        return self.tok(self.text(value)) or [UNK]
     def encode(self, item):
         "The numbers of tokens"
         return item if isinstance(item, Tensor) else self.num(item)
@@ -937,7 +961,9 @@ class TextDataLoaders(BlockDataLoaders):
         text, like = self.text_block, self.train if self.valid is None else self.valid
         if not text.is_lm: return super().test_dl(items, with_labels, bs, **kwargs)
         items = [items] if isinstance(items, (str, Path)) else list(items)
-        return like.new(numbers=text.num.many(text.tokens(items)), shuffle=False, bs=bs or like.bs)
+        numbers = text.num.many(text.tokens(items))
+        whole = max(sum(map(len, numbers)) // text.seq_len, 1)   # rows that have something to tell
+        return like.new(numbers=numbers, shuffle=False, bs=bs or min(like.bs, whole))
     def prepare(self, item,  # a text or a path
     ) -> tuple:
         """The numbers of one text, not yet a batch
@@ -1015,6 +1041,7 @@ def from_folder(cls: TextDataLoaders,
     vocab: Sequence = None,  # the classes; None: the folders found
     text_vocab: Sequence = None, is_lm: bool = False,  # as for `TextBlock`
     tok: Part = None, seq_len: int = 72,  # as for `TextBlock`
+    encoding: str = 'utf-8',  # of the files
     **kwargs,  # bs and the rest of `DataBlock.dataloaders`
 ) -> TextDataLoaders:
     """Texts in folders named after their class
@@ -1027,11 +1054,12 @@ def from_folder(cls: TextDataLoaders,
         vocab: the classes; None: the folders found
         text_vocab, is_lm: as for `TextBlock`
         tok, seq_len: as for `TextBlock`
+        encoding: of the files
         kwargs: bs and the rest of `DataBlock.dataloaders`
     """
     folders = None if valid_pct else [*listify(train), *listify(valid)]
     splitter = RandomSplitter(valid_pct, seed) if valid_pct else GrandparentSplitter(train, valid)
-    text = TextBlock(is_lm, text_vocab, tok, seq_len=seq_len)
+    text = TextBlock(is_lm, text_vocab, tok, seq_len=seq_len, encoding=encoding)
     files = get_text_files(path, folders=folders)
     return cls._make(files, path, text, None, parent_label, splitter, CategoryBlock(vocab),
                      **kwargs)

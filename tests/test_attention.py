@@ -410,3 +410,43 @@ def test_nothing_heavy_is_imported():
             "('torchvision', 'tokenizers', 'pandas', 'sklearn', 'matplotlib', 'timm') if m in sys.modules])")
     out = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
     assert out.strip() == '[]'
+
+
+# --- what was taken for something else, or lost, without a word -----------------------------------------------------
+
+def test_kept_vectors_are_those_of_this_model_and_nothing_else_goes(tmp_path):
+    tok = letters()
+    def make(seed):
+        set_seed(seed)
+        return TransformerEncoder(len(tok.vocab), 24, 1, 2, 40).eval()
+    (tmp_path/'1epoch.safetensors').write_bytes(b'weights of somebody')
+    texts = ['a cat', 'a car', 'some bread']
+    for seed in (0, 1, 0):
+        with_folder = TextSearch(texts, 'meaning', tmp_path, model=make(seed), tok=tok)
+        assert torch.equal(with_folder.vectors, TextSearch(texts, 'meaning', model=make(seed), tok=tok).vectors)
+    kept = sorted(file.name for file in tmp_path.iterdir())
+    assert len(kept) == 2 and kept[0] == '1epoch.safetensors' and kept[1].startswith('search-')
+    assert (tmp_path/'1epoch.safetensors').read_bytes() == b'weights of somebody'
+
+
+def test_a_search_that_cannot_be_meant():
+    with pytest.raises(TypeError, match='a list of texts, not one str'): TextSearch('a cat', 'words')
+    with pytest.raises(ValueError, match='n=0: expected one or more'): TextSearch(['cat', 'dog'], 'words')('cat', 0)
+    tok = letters()
+    net = TransformerEncoder(len(tok.vocab), 24, 1, 2, 40)
+    with pytest.raises(ValueError, match='a batch has one text or more'): embed(['a', 'b'], net, tok, bs=-1)
+
+
+def test_masks_say_yes_or_no():
+    look = SelfAttention(8, 2)
+    x, may = torch.randn(1, 3, 8), torch.ones(3, 3).tril()
+    with pytest.raises(TypeError, match='write mask.bool'): look(x, may)
+    look(x, may.bool())
+
+
+def test_texts_too_long_for_the_encoder_are_named_at_once():
+    tok = letters(max_len=60)
+    table = pd.DataFrame(dict(text=['good film', 'bad film'] * 8 + ['good ' * 30], label=['p', 'n'] * 8 + ['p'], v=[False] * 16 + [True]))
+    dls = TextDataLoaders.from_df(table, text_col='text', label_col='label', valid_col='v', tok=tok, bs=4, device='cpu')
+    with pytest.raises(ValueError, match='places for 20: tok=MiniLMTokenizer'):
+        transformer_learner(dls, lambda pretrained: TransformerEncoder(len(tok.vocab), 24, 1, 2, 20), pretrained=False)

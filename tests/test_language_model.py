@@ -608,3 +608,103 @@ def test_the_loss_on_record_is_a_mean_over_tokens(tmp_path):
     scores, targets = learn.get_preds()
     assert value == pytest.approx(math.exp(loss), rel=1e-9)
     assert loss == pytest.approx(float(F.cross_entropy(scores.flatten(0, 1), targets.flatten())), rel=1e-5)
+
+
+# --- what was taken for something else without a word ---------------------------------------------------------------
+
+def test_weights_of_another_vocabulary_are_refused(tmp_path):
+    one, other = texts(tmp_path), texts(tmp_path)
+    other.text_block.num.vocab[-2:] = other.text_block.num.vocab[:-3:-1]
+    learn = learner(tmp_path, one)
+    quietly(learn.fit, 1, cbs=Checkpoint('point'))
+    learn.save('lm')
+    same_words = learner(tmp_path, texts(tmp_path)).load('lm')
+    assert torch.equal(same_words.model.decoder.weight, learn.model.decoder.weight)
+    with pytest.raises(ValueError, match='saved with another vocabulary of words'): learner(tmp_path, other).load('lm')
+    learn.n_fits = 0
+    stranger = learner(tmp_path, other)
+    with pytest.raises(ValueError, match='saved with another vocabulary of words'):
+        quietly(stranger.fit, 2, cbs=Checkpoint('point', resume=True))
+
+
+def test_a_beginning_is_not_closed_before_it_goes_on(tmp_path):
+    import pandas as pd
+    from lessonlib.tokens import WordTokenizer
+    table = pd.DataFrame({'text': ['the cat sat on the mat'] * 200})
+    said = []
+    for eos in (False, True):
+        dls = quietly(TextDataLoaders.from_df, table, tmp_path, text_col='text', is_lm=True, bs=4, seq_len=10, seed=1,
+                      device='cpu', tok=WordTokenizer(add_eos=eos))
+        learn = learner(tmp_path, dls, dict(emb_sz=32, n_hid=32, n_layers=1), drop_mult=0, alpha=0, beta=0)
+        quietly(learn.fit_one_cycle, 2, 3e-2)
+        said.append(learn.predict('the cat sat', 3, temperature=0))
+    assert said == ['the cat sat on the mat'] * 2
+
+
+@pytest.mark.parametrize('order', [['[PAD]', '[UNK]'], ['[UNK]', 'x', '[PAD]']])
+def test_filling_has_the_number_that_the_vocabulary_says(tmp_path, order):
+    import pandas as pd
+    from lessonlib.text_classifier import text_classifier_learner
+    from lessonlib.tokens import HFTokenizer
+    tokenizers = pytest.importorskip('tokenizers')
+    model = tokenizers.Tokenizer(tokenizers.models.WordLevel(
+        {word: i for i, word in enumerate([*order, *'a bad film good of really story'.split()])}, unk_token='[UNK]'))
+    model.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    words = ['a good film', 'a bad film', 'good', 'bad', 'a really really bad film', 'a really good story of a good film'] * 8
+    table = pd.DataFrame(dict(text=words, label=['good' in text for text in words]))
+    tok = HFTokenizer(model.to_str())
+    dls = TextDataLoaders.from_df(table, tmp_path, text_col='text', label_col='label', tok=tok, bs=8, seed=1, device='cpu')
+    set_seed(0)
+    learn = text_classifier_learner(dls, AWD_LSTM, config=dict(emb_sz=8, n_hid=8, n_layers=1), path=tmp_path)
+    assert learn.model.pad == learn.model.encoder.encoder.padding_idx == dls.pad == order.index('[PAD]')
+    alone = [learn.predict(text)[2] for text in words[:6]]
+    together = learn.get_preds(dl=dls.test_dl(words[:6]))[0]
+    assert torch.allclose(torch.stack(alone), together, atol=1e-6)
+    unknown = learn.predict('good zzz zzz bad bad')[2]
+    assert not torch.allclose(unknown, learn.predict('good bad bad')[2], atol=1e-6)            # an unknown word is a word
+    assert torch.allclose(load_learner(learn.export('whole')).get_preds(dl=dls.test_dl(words[:6]))[0], together, atol=1e-6)
+    lm = quietly(TextDataLoaders.from_df, table, tmp_path, text_col='text', is_lm=True, tok=tok, bs=4, seq_len=8, device='cpu')
+    speaker = learner(tmp_path, lm)
+    assert speaker.model.encoder.encoder.padding_idx == order.index('[PAD]')
+    assert not {'[PAD]', '[UNK]'} & set(speaker.predict('a good', 40, seed=1).split())
+    assert learn.predict('')[0] in ('True', 'False', True, False)
+    with pytest.raises(TypeError, match='A text is a str, not'): learn.predict(None)
+
+
+def test_the_mean_of_a_loss_with_weights(tmp_path):
+    weighted = CrossEntropyLossFlat(weight=torch.tensor([1., 9., 2.]), ignore_index=2)
+    targets = torch.tensor([[0, 1, 2], [1, 1, 0]])
+    assert weighted.count(targets) == pytest.approx(29)
+
+
+def test_texts_with_targets_make_no_language_model():
+    import pandas as pd
+    table = pd.DataFrame(dict(text=['a good film', 'a bad film'] * 9, label=['pos', 'neg'] * 9))
+    dls = TextDataLoaders.from_df(table, text_col='text', label_col='label', bs=4, device='cpu')
+    with pytest.raises(TypeError, match='make them with is_lm=True'): language_model_learner(dls, AWD_LSTM, CONFIG)
+    with pytest.raises(ValueError, match='input_p=1.25, with drop_mult=5: dropout is a share below 1'):
+        get_language_model(AWD_LSTM, 30, CONFIG, 5)
+    for wrong in (float('nan'), float('inf'), -1):
+        with pytest.raises(ValueError, match='temperature is 0 or more'): next_probs(torch.randn(5), wrong)
+
+
+def test_results_of_a_language_model(tmp_path):
+    from lessonlib.interpretation import Interpretation
+    learn = learner(tmp_path, texts(tmp_path))
+    shown = learn.show_results(max_n=2).table
+    x, y = next(iter(learn.dls.valid))
+    assert list(shown) == ['text', 'text_', 'said'] and len(shown) == 2
+    assert shown.text[0] == learn.dls.text_block.decode(x[0]) and shown.text_[1] == learn.dls.text_block.decode(y[1])
+    with torch.no_grad(): best = learn.model.eval()(x)[0].argmax(-1)
+    assert shown.said[0] == learn.dls.text_block.decode(best[0])
+    with pytest.raises(TypeError, match=r'use learn.show_results\(\)'): Interpretation.from_learner(learn)
+
+
+def test_an_encoder_of_other_words_is_refused(tmp_path):
+    import pandas as pd
+    from lessonlib.text_classifier import text_classifier_learner
+    learner(tmp_path, texts(tmp_path)).save_encoder('english')
+    table = pd.DataFrame(dict(text=['ein guter streifen', 'ein schlechter streifen'] * 20, label=['pos', 'neg'] * 20))
+    dls = TextDataLoaders.from_df(table, tmp_path, text_col='text', label_col='label', bs=4, device='cpu')
+    german = text_classifier_learner(dls, AWD_LSTM, config=CONFIG, path=tmp_path)
+    with pytest.raises(ValueError, match='english knows none of these words'): german.load_encoder('english')

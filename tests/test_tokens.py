@@ -688,3 +688,72 @@ def test_length_of_windows_may_be_said_late():
     block = DataBlock(TextBlock(is_lm=True), get_x=ColReader('text'), splitter=ColSplitter())
     for how, expected in ((dict(seq_len=7), 7), ({}, 72)):
         assert block.dataloaders(TEXTS, bs=2, device='cpu', **how).train.seq_len == expected
+
+
+# --- what was taken for something else without a word ---------------------------------------------------------------
+
+def test_a_path_as_a_str_is_no_text(folder):
+    files = sorted(map(str, folder.rglob('*.txt')))
+    with pytest.raises(ValueError, match='is a file; a str is the text itself. Give a Path'):
+        DataBlock((TextBlock, CategoryBlock), get_items=lambda _: files, get_y=parent_label).dataloaders(folder, device='cpu')
+
+
+def test_a_list_of_one_column_is_that_column():
+    one, listed = table_dls(text_col='text', label_col='label'), table_dls(text_col=['text'], label_col='label')
+    assert one.text_vocab == listed.text_vocab and FLD not in listed.show_batch().table.text[0].split()
+    for a, b in zip(one.train_ds.docs(), listed.train_ds.docs()): assert torch.equal(a, b)
+    assert torch.equal(listed.prepare('The film was good')[0], one.prepare(['The film was good'])[0])
+
+
+def test_several_texts_are_not_the_parts_of_one():
+    dls = table_dls()
+    with pytest.raises(ValueError, match='A text here has 1 part, not 2. Of several texts'): dls.prepare(['good', 'bad'])
+    both = TextDataLoaders.from_df(TEXTS.assign(title='A film'), text_col=['title', 'text'], label_col='label', bs=8, device='cpu')
+    assert both.prepare(['A film', 'It was good.'])[0].tolist().count(both.text_block.num.o2i[FLD]) == 2
+    with pytest.raises(ValueError, match='A text here has 2 parts, not 1'): both.prepare('It was good.')
+
+
+def test_a_vocab_with_a_tokenizer_that_has_learned_nothing():
+    tok = SubwordTokenizer(vocab_sz=90)
+    first = table_dls(tok=tok)
+    with pytest.raises(ValueError, match='Give the tokenizer that the vocab is from: tok=dls.tok'):
+        table_dls(tok=tok, text_vocab=first.text_vocab)
+    second = table_dls(tok=first.tok, text_vocab=first.text_vocab)
+    for a, b in zip(first.train_ds.docs(), second.train_ds.docs()): assert torch.equal(a, b)
+    with pytest.raises(TypeError, match='a set has no order'): table_dls(text_vocab={*special_tokens, 'film'})
+    with pytest.raises(TypeError, match="tok='spacy': expected a tokenizer"): table_dls(tok='spacy')
+
+
+class OwnWords(WordTokenizer):
+    "A tokenizer of a user's own"
+    def __call__(self, text): return text.lower().split()
+
+
+def test_tokens_of_a_tokenizer_of_ones_own_are_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, '_worth_keeping', 10)
+    monkeypatch.setenv('LESSONLIB_HOME', str(tmp_path/'home'))
+    (tmp_path/'a.txt').write_text('Good Words here')
+    assert module.tokenize_files([tmp_path/'a.txt'], OwnWords()) == [['good', 'words', 'here']]
+    monkeypatch.setattr(OwnWords, '__call__', lambda self, text: text.split())
+    assert module.tokenize_files([tmp_path/'a.txt'], OwnWords()) == [['Good', 'Words', 'here']]
+    assert module.tokenize_files([tmp_path/'a.txt'], WordTokenizer()) and list((tmp_path/'home').rglob('*.safetensors'))
+
+
+def test_files_in_another_encoding(folder):
+    for file in folder.rglob('*.txt'): file.write_bytes(file.read_bytes() + ' café'.encode('cp1252'))
+    with pytest.raises(ValueError, match="try encoding='cp1252'"): TextDataLoaders.from_folder(folder, bs=4, device='cpu')
+    dls = TextDataLoaders.from_folder(folder, bs=4, device='cpu', encoding='cp1252')
+    assert 'café' in dls.text_vocab
+
+
+def test_new_texts_of_a_language_model_are_read_in_rows_that_tell_something():
+    lm = table_dls(is_lm=True, seq_len=20, bs=16)
+    assert lm.test_dl(['The film was good, really.']).rows == 1
+    long = lm.test_dl(['The film was good, really. ' * 40])
+    assert 1 < long.rows <= 16 and long.length >= 20 and lm.test_dl(['a b c d e f'], bs=2).rows == 2
+
+
+def test_results_of_several_widths_say_so():
+    learn = mean_learner(table_dls())
+    with pytest.raises(ValueError, match='do not go into one tensor: go through the loader'): learn.get_preds(with_input=True)
+    with pytest.raises(ValueError, match='This loader gives no targets'): learn.validate(dl=learn.dls.test_dl(['good', 'bad']))
