@@ -204,6 +204,7 @@ def show_image(
     title: str | None = None,  # also becomes the description for people who cannot see the picture
     figsize: tuple | None = None,  # inches, only used with new axes
     cmap: str | None = None,  # colours for pictures with one channel; None means grey
+    ctx=None,  # the same as ax, as others call it
     **kwargs,  # passed on to matplotlib's imshow
 ):  # the axes
     """Show one picture without ticks; floats in colour are clipped to 0–1, bytes go from 0 to 255
@@ -214,10 +215,11 @@ def show_image(
         title: also becomes the description for people who cannot see the picture
         figsize: inches, only used with new axes
         cmap: colours for pictures with one channel; None means grey
+        ctx: the same as ax, as others call it
         kwargs: passed on to matplotlib's imshow
     """
     import matplotlib.pyplot as plt
-    array = _to_array(image)
+    array, ax = _to_array(image), ctx if ax is None else ax
     if ax is None: ax = plt.subplots(figsize=figsize or (2.5, 2.5))[1]
     if array.ndim == 3 and array.dtype.kind == 'f': array = array.clip(0, 1)
     if array.ndim == 2 and cmap is None and not {'vmin', 'vmax', 'norm'} & {*kwargs}:
@@ -289,6 +291,7 @@ def plot_function(
     xlabel: str = 'x',
     ylabel: str = 'f(x)',
     ax=None,  # matplotlib axes; None makes new ones
+    min: float | None = None, max: float | None = None,  # the same as low and high
     **kwargs,  # passed on to matplotlib's plot: label, color, ...
 ):  # the axes
     """Draw `function` between `low` and `high`
@@ -298,9 +301,11 @@ def plot_function(
         low: left end
         high: right end
         ax: matplotlib axes; None makes new ones
+        min, max: the same as low and high
         kwargs: passed on to matplotlib's plot: label, color, ...
     """
     import matplotlib.pyplot as plt
+    low, high = low if min is None else min, high if max is None else max
     if ax is None: ax = plt.subplots(figsize=(5, 3.2), layout='constrained')[1]
     points = torch.linspace(low, high, 200)
     with torch.no_grad(): values = function(points)
