@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['image_suffixes', 'get_files', 'get_image_files', 'parent_label', 'RegexLabeller', 'using_attr', 'Row', 'as_rows',
            'ColReader', 'RandomSplitter', 'IndexSplitter', 'FuncSplitter', 'NoSplitter', 'GrandparentSplitter',
-           'ColSplitter', 'GroupSplitter', 'check_split']
+           'ColSplitter', 'GroupSplitter', 'TrainTestSplitter', 'check_split']
 
 # %% ../nbs/21_items.ipynb #3a861cf6
 import mimetypes, os, re, unicodedata, warnings
@@ -421,6 +421,31 @@ class GroupSplitter:
             chosen.add(names[i])
             count += sizes[names[i]]
         return _two_sides([name in chosen for name in groups])
+
+# %% ../nbs/21_items.ipynb #a9eabf81
+@dataclass
+class TrainTestSplitter:
+    """scikit-learn's `train_test_split`; by `stratify` each class has one share on both sides
+
+    Args:
+        test_size: the share to validate with, or a number of items
+        random_state: the same seed gives the same split; None: one of its own
+        stratify: the class of each item
+        train_size: the share to train on; None: the rest
+        shuffle: False: the last items to validate with
+    """
+    test_size: float = .2  # the share to validate with, or a number of items
+    random_state: int = None  # the same seed gives the same split; None: one of its own
+    stratify: Sequence = None  # the class of each item
+    train_size: float = None  # the share to train on; None: the rest
+    shuffle: bool = True  # False: the last items to validate with
+
+    def __call__(self, items) -> tuple:
+        from sklearn.model_selection import train_test_split
+        self.random_state = _own_seed(self.random_state)
+        sides = train_test_split(range(len(items)), **(vars(self) if self.shuffle else
+                                                       {**vars(self), 'random_state': None}))
+        return tuple(sides)
 
 # %% ../nbs/21_items.ipynb #5d4250b3
 def check_split(

@@ -276,11 +276,12 @@ def layer_rates(
 # %% ../nbs/11_learner.ipynb #5b833dd7
 class LayerGroups:
     "A model whose layer groups have learning rates, and can be frozen"
+    wd_bn_bias = False  # True: weight decay on norms and biases, too
     train_bn = False  # True: norms are trained in frozen groups, too, as the field does it
 
     def create_opt(self) -> None:
         "Make the optimiser: for each layer group, one parameter group with decay and one without"
-        spare, groups = _not_decayed(self.model), []
+        spare, groups = set() if self.wd_bn_bias else _not_decayed(self.model), []
         layer_groups = [list(g) for g in self.splitter(self.model)]
         grouped = {id(p) for g in layer_groups for p in g}
         missing = [name for name, p in self.model.named_parameters() if id(p) not in grouped]
@@ -383,6 +384,7 @@ class Learner(Announcer, LayerGroups):
         path: folder; None: that of `dls`
         model_dir: folder in it where models are kept
         wd: weight decay; none on norms and biases
+        train_bn, wd_bn_bias: also train frozen norms; also decay norms and biases
     """
     def __init__(self,
         dls: DataLoaders,  # the data
@@ -396,6 +398,7 @@ class Learner(Announcer, LayerGroups):
         path=None,  # folder; None: that of `dls`
         model_dir='models',  # folder in it where models are kept
         wd: float = .01,  # weight decay; none on norms and biases
+        train_bn=False, wd_bn_bias=False,  # also train frozen norms; also decay norms and biases
     ):
         if dls.device.type == 'cpu': keep_memory()
         self.dls, self.model, self.lr, self.wd = dls, model.to(dls.device), lr, wd
@@ -404,7 +407,8 @@ class Learner(Announcer, LayerGroups):
             raise ValueError('No loss function: the data loaders bring none, so pass loss_func')
         self.opt, self.opt_func, self.splitter = None, opt_func or adamw, splitter or one_group
         self.path = Path(path or getattr(dls, 'path', '.')).expanduser().absolute()
-        self.model_dir, self.n_fits = model_dir, 0
+        self.model_dir, self.n_fits, self.wd_bn_bias = model_dir, 0, wd_bn_bias
+        self.train_bn = train_bn or self.train_bn
         self.training, self.epoch, self.n_epoch, self.batches_done = False, 0, 1, 0
         self.metrics, self.cbs = listify(metrics), []
         for metric in self.metrics: as_metric(metric)   # what cannot be one says so now

@@ -263,7 +263,7 @@ def fit_one_cycle(self: Learner,
     div_final: float = 1e5,  # ends at lr_max/div_final
     pct_start: float = .25,  # share of the fit in which the rate rises
     wd: float | None = None,  # weight decay; None: `learn.wd`
-    moms: tuple | None = (.95, .85, .95),  # momentum at start, peak, end; None: as it is
+    moms: tuple | None = (.95, .85, .95),  # momentum: start, peak, end; None: as it is
     cbs=None,  # callbacks for this fit only
     reset_opt: bool = False,  # start with a new optimiser
     max_lr=None,  # another name of lr_max
@@ -277,7 +277,7 @@ def fit_one_cycle(self: Learner,
         div_final: ends at lr_max/div_final
         pct_start: share of the fit in which the rate rises
         wd: weight decay; None: `learn.wd`
-        moms: momentum at start, peak, end; None: as it is
+        moms: momentum: start, peak, end; None: as it is
         cbs: callbacks for this fit only
         reset_opt: start with a new optimiser
         max_lr: another name of lr_max

@@ -13,7 +13,7 @@ from hypothesis import given, settings, strategies as st
 from lessonlib.core import get_rng_state
 from lessonlib.items import (as_rows, check_split, ColReader, ColSplitter, FuncSplitter, get_files, get_image_files,
                              GrandparentSplitter, GroupSplitter, IndexSplitter, NoSplitter, parent_label,
-                             RandomSplitter, RegexLabeller, using_attr)
+                             RandomSplitter, RegexLabeller, TrainTestSplitter, using_attr)
 
 
 def same(item): return item
@@ -232,3 +232,16 @@ def test_the_home_folder(tmp_path, monkeypatch):
     monkeypatch.setenv('HOME', str(tmp_path))
     touch(tmp_path/'pictures', 'a.png')
     assert get_image_files('~/pictures') == [tmp_path/'pictures'/'a.png']
+
+
+def test_train_test_splitter():
+    labels = ['a'] * 40 + ['b'] * 20
+    train, valid = TrainTestSplitter(.25, random_state=3, stratify=labels)(labels)
+    assert sorted(train + valid) == list(range(60)) and [labels[i] for i in valid].count('b') == 5
+    assert TrainTestSplitter(.25, random_state=3, stratify=labels)(labels) == (train, valid)
+    before = get_rng_state()
+    split = TrainTestSplitter()
+    assert split(labels) == split(labels) and len(split(labels)[1]) == 12, 'a seed of its own'
+    assert get_rng_state()['numpy'] == before['numpy']
+    assert TrainTestSplitter(12, shuffle=False)(labels)[1] == list(range(48, 60))
+    assert check_split(split(labels), 60)
