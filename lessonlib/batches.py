@@ -192,9 +192,9 @@ class DataLoaders:
         Returns:
             where batches go from now on
         """
-        if torch.device(device).type == 'cuda' and not torch.cuda.is_available(): raise RuntimeError(
-            'There is no CUDA device here, and batches go to the best there is by themselves: '
-            'leave .cuda() or .to() out')
+        if torch.device(device).type == 'cuda' and not torch.cuda.is_available():
+            raise RuntimeError('There is no CUDA device here, and batches go to the best there is '
+                               'by themselves: leave .cuda() or .to() out')
         self.device = torch.device(device)
         for dl in self.loaders:
             if hasattr(dl, 'to'): dl.to(self.device)

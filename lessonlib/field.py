@@ -83,7 +83,7 @@ pathlib Path
 copy copy deepcopy
 PIL Image
 numpy array
-torch nn optim Tensor tensor
+torch nn optim Tensor
 torch.nn functional=F Mish
 torch.utils.data DataLoader Dataset TensorDataset
 torchvision models

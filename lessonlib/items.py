@@ -425,7 +425,7 @@ class GroupSplitter:
 # %% ../nbs/21_items.ipynb #a9eabf81
 @dataclass
 class TrainTestSplitter:
-    """scikit-learn's `train_test_split`: with `stratify`, each class has the same share on both sides
+    """scikit-learn's `train_test_split`; by `stratify` each class has one share on both sides
 
     Args:
         test_size: the share to validate with, or a number of items

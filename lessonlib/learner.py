@@ -384,9 +384,7 @@ class Learner(Announcer, LayerGroups):
         path: folder; None: that of `dls`
         model_dir: folder in it where models are kept
         wd: weight decay; none on norms and biases
-        train_bn: train norms in frozen groups, too; None: no
-        wd_bn_bias: weight decay on norms and biases, too
-        moms: momentum in `fit_one_cycle`: start, peak, end; None: its own
+        train_bn, wd_bn_bias: also train frozen norms; also decay norms and biases
     """
     def __init__(self,
         dls: DataLoaders,  # the data
@@ -400,9 +398,7 @@ class Learner(Announcer, LayerGroups):
         path=None,  # folder; None: that of `dls`
         model_dir='models',  # folder in it where models are kept
         wd: float = .01,  # weight decay; none on norms and biases
-        train_bn: bool = None,  # train norms in frozen groups, too; None: no
-        wd_bn_bias: bool = False,  # weight decay on norms and biases, too
-        moms: tuple = None,  # momentum in `fit_one_cycle`: start, peak, end; None: its own
+        train_bn=False, wd_bn_bias=False,  # also train frozen norms; also decay norms and biases
     ):
         if dls.device.type == 'cpu': keep_memory()
         self.dls, self.model, self.lr, self.wd = dls, model.to(dls.device), lr, wd
@@ -411,9 +407,8 @@ class Learner(Announcer, LayerGroups):
             raise ValueError('No loss function: the data loaders bring none, so pass loss_func')
         self.opt, self.opt_func, self.splitter = None, opt_func or adamw, splitter or one_group
         self.path = Path(path or getattr(dls, 'path', '.')).expanduser().absolute()
-        self.model_dir, self.n_fits = model_dir, 0
-        self.wd_bn_bias, self.moms = wd_bn_bias, moms
-        if train_bn is not None: self.train_bn = train_bn
+        self.model_dir, self.n_fits, self.wd_bn_bias = model_dir, 0, wd_bn_bias
+        self.train_bn = train_bn or self.train_bn
         self.training, self.epoch, self.n_epoch, self.batches_done = False, 0, 1, 0
         self.metrics, self.cbs = listify(metrics), []
         for metric in self.metrics: as_metric(metric)   # what cannot be one says so now

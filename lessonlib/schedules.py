@@ -283,7 +283,6 @@ def fit_one_cycle(self: Learner,
     if not (div > 0 and div_final > 0):
         raise ValueError(f'div and div_final must be above 0, got {div} and {div_final}')
     scheds = dict(lr=combined_cos(pct_start, 1 / div, 1., 1 / div_final))
-    if self.moms and moms == (.95, .85, .95): moms = self.moms
     if moms: scheds['mom'] = combined_cos(pct_start, *moms)
     lr_max = max_lr if lr_max is None else lr_max
     self.fit(n_epoch, lr_max, wd=wd, cbs=[*listify(cbs), _Cycle(scheds)], reset_opt=reset_opt)

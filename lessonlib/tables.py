@@ -448,7 +448,8 @@ def _round(values):
 # %% ../nbs/42_tables.ipynb #976a8628
 def _learnt_by(kind: type, what: str) -> property:
     "What a step of this kind has learned about each column"
-    return property(lambda to: next((getattr(s, what) for s in to.procs if isinstance(s, kind)), {}))
+    return property(lambda to: next((getattr(step, what) for step in to.procs
+                                     if isinstance(step, kind)), {}))
 
 class _Columns:
     "Parts of a prepared table, under the names that scripts of the field use"
@@ -475,7 +476,7 @@ class TabularPandas(_Columns, Part):
         splits: positions (train, valid); None: all rows are training rows
         valid_pct: instead of splits: a random share to validate with
         seed: the same seed, the same random split
-        inplace, reduce_memory: make no difference: one copy is made, df is not changed
+        inplace, reduce_memory: no difference: one copy is made, df stays as it is
     """
     def __init__(self,
         df,  # a DataFrame; it is not changed
@@ -487,7 +488,7 @@ class TabularPandas(_Columns, Part):
         splits=None,  # positions (train, valid); None: all rows are training rows
         valid_pct: float = None,  # instead of splits: a random share to validate with
         seed: int = None,  # the same seed, the same random split
-        inplace=False, reduce_memory=True,  # make no difference: one copy is made, df is not changed
+        inplace=False, reduce_memory=True,  # no difference: one copy is made, df stays as it is
     ):
         df = _frame(df)
         self.raw_cats, self.raw_conts, self.y_names = _names(df, cat_names, cont_names, y_names)

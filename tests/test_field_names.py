@@ -169,7 +169,7 @@ GOES_ON = {'ImageDataLoaders': ['ImageDataLoaders.from_path_func', 'ImageDataLoa
            'vision_learner': ['VisionLearner', 'Learner'], 'cnn_learner': ['VisionLearner', 'Learner'],
            'tabular_learner': ['TabularModel', 'Learner'], 'collab_learner': ['Learner'],
            'tabular_config': ['TabularModel'], 'to': ['TabularDataLoaders'],
-           'DataBlock': ['BlockDataLoaders.of', 'BlockLoader'], 'dl': ['BlockLoader', 'data_block._grid'],
+           'DataBlock': ['BlockDataLoaders.of', 'BlockLoader', 'LMLoader'], 'PILImage': ['plt.imshow'], 'dl': ['BlockLoader', 'data_block._grid'],
            'dls': ['BlockLoader.show_batch', 'data_block._grid'], 'show_results': ['data_block._grid'],
            'fit_one_cycle': ['Learner.fit'], 'fine_tune': ['Learner.fit_one_cycle', 'Learner.fit'],
            'fit_flat_cos': ['Learner.fit'], 'TabularDataLoaders': ['TabularDataLoaders.from_df', 'TabularPandas.dataloaders'],
@@ -573,3 +573,10 @@ def test_figures_for_pictures(here):
 
 def test_the_package_carries_the_table(root=Path(__file__).parent.parent):
     assert 'field_names.csv' in (root/'setup.py').read_text() and 'field_names.csv' in (root/'MANIFEST.in').read_text()
+
+
+def test_other_names_of_arguments(here):
+    ax = here['plot_function'](torch.sin, min=0, max=3)
+    assert ax.lines[0].get_xdata()[[0, -1]].tolist() == [0, 3]
+    assert here['show_image'](torch.zeros(4, 4), ctx=ax) is ax
+    plt.close('all')

@@ -146,7 +146,7 @@ def test_files_run_as_a_file(mirror, tmp_path):
         for kind, addresses in urls.items(): (tmp_path/f'{kind}.txt').write_text('\n'.join(addresses))
         printed = printed_by(FILES, mirror, tmp_path)
     for words in ('1 of 49 could not be had', 'lost.jpg: Not Found', '97 pictures, 1 unreadable',
-                  "['animals/cat', 'animals/dog']", '(64, 96) (32, 21)', 'weights 23826', 'answer Categorize is left out'):
+                  "['animals/cat', 'animals/dog']", 'longest 96 32', 'weights 23826', 'answer Categorize is left out'):
         assert words in printed, printed
     assert float(re.search(r'right ([\d.]+)', printed)[1]) >= .6, printed   # guessing: .5
 

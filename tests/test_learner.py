@@ -491,17 +491,16 @@ def test_the_loop_says_what_callbacks_are_for(capsys):
     assert 'Recorder: Writes down losses' in capsys.readouterr().out
 
 
-def test_a_learner_may_be_told_of_norms_decay_and_momentum():
+def test_a_learner_may_be_told_of_norms_and_decay():
     from lessonlib.schedules import combined_cos  # noqa: F401  brings fit_one_cycle
-    learn = learner(wd_bn_bias=True, train_bn=True, moms=(.8, .7, .8), splitter=lambda m: [list(m[:4].parameters()), list(m[4:].parameters())])
+    learn = learner(wd_bn_bias=True, train_bn=True, splitter=lambda m: [list(m[:4].parameters()), list(m[4:].parameters())])
     learn.freeze()
     assert learn.model[1].weight.requires_grad and not learn.model[0].weight.requires_grad
     learn.fit_one_cycle(2, .01)
     assert all(group['weight_decay'] == learn.wd for group in learn.opt.param_groups)
-    assert min(learn.recorder.moms) == pytest.approx(.7, abs=.01) and learn.recorder.moms[0] == pytest.approx(.8)
-    learn.fit_one_cycle(1, max_lr=.02, moms=(.9, .6, .9))
-    assert learn.recorder.moms[0] == pytest.approx(.9) and max(learn.recorder.lrs) == pytest.approx(.02, rel=.05)
+    learn.fit_one_cycle(1, max_lr=.02)
+    assert max(learn.recorder.lrs) == pytest.approx(.02, rel=.05)
     plain = learner()
     plain.fit_one_cycle(1, .01)
-    assert not plain.train_bn and plain.recorder.moms[0] == pytest.approx(.95)
+    assert not plain.train_bn
     assert 0. in {group['weight_decay'] for group in plain.opt.param_groups}

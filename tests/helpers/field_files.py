@@ -5,7 +5,7 @@ Path.BASE_PATH = path
 for kind in ['cat', 'dog']:
     dest = path/kind
     dest.mkdir(exist_ok=True, parents=True)
-    download_images(dest, url_file=Path(f'{kind}.txt'))
+    download_images(dest, url_file=Path(f'{kind}.txt'), preserve_filename=True)
 
 fns = get_image_files(path)
 failed = verify_images(fns)
@@ -14,7 +14,7 @@ print(len(fns), 'pictures,', len(failed), 'unreadable,', path.ls().sorted().map(
 
 for kind in ['cat', 'dog']: resize_images(path/kind, max_size=96, dest=path/kind)
 im = Image.open(first(get_image_files(path)))
-print(im.shape, im.to_thumb(32).size)
+print('longest', max(im.shape), max(im.to_thumb(32).size))
 
 animals = DataBlock(blocks=(ImageBlock, CategoryBlock),
                     get_items=get_image_files,
