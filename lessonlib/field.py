@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['NormType', 'APScoreBinary', 'RocAucBinary', 'BalancedAccuracy', 'CohenKappa', 'F1Score', 'HammingLoss', 'Jaccard',
-           'MatthewsCorrCoef', 'Precision', 'Recall', 'RocAuc', 'defaults', 'IntToFloatTensor', 'LMDataLoader',
-           'ItemGetter', 'FieldName', 'field_names', 'companions', 'add_habits', 'LeftOut', 'Answer', 'left_out',
-           'method_function', 'Module', 'params', 'Flatten', 'ConvLayer', 'MSELossFlat', 'L1LossFlat', 'BCELossFlat',
-           'BCEWithLogitsLossFlat', 'LabelSmoothingCrossEntropy', 'LabelSmoothingCrossEntropyFlat', 'flatten_check',
-           'FieldMetric', 'skm_to_fastai', 'top_k_accuracy', 'exp_rmspe', 'download_url', 'download_images',
-           'resize_images', 'to_np', 'default_split', 'num_features_model', 'apply_init', 'get_c', 'show_at',
-           'subplots', 'doc', 'progress_bar', 'master_bar', 'Adam', 'RAdam', 'OptimWrapper', 'synth_learner']
+           'MatthewsCorrCoef', 'Precision', 'Recall', 'RocAuc', 'defaults', 'TerminateOnNaNCallback', 'BnFreeze',
+           'IntToFloatTensor', 'LMDataLoader', 'ItemGetter', 'FieldName', 'field_names', 'companions', 'add_habits',
+           'LeftOut', 'Answer', 'left_out', 'method_function', 'Module', 'params', 'Flatten', 'ConvLayer',
+           'MSELossFlat', 'L1LossFlat', 'BCELossFlat', 'BCEWithLogitsLossFlat', 'LabelSmoothingCrossEntropy',
+           'LabelSmoothingCrossEntropyFlat', 'flatten_check', 'FieldMetric', 'skm_to_fastai', 'top_k_accuracy',
+           'exp_rmspe', 'download_url', 'download_images', 'resize_images', 'to_np', 'default_split',
+           'num_features_model', 'apply_init', 'get_c', 'show_at', 'subplots', 'doc', 'progress_bar', 'master_bar',
+           'Adam', 'RAdam', 'OptimWrapper', 'synth_learner']
 
 # %% ../nbs/98_field.ipynb #96f9a170
 import csv, hashlib, inspect, math, re, shutil
@@ -39,6 +40,7 @@ from .images import _one_of, open_image
 from .items import get_image_files
 from .language_model import CrossEntropyLossFlat
 from .learner import adamw, Learner
+from .progress import FiniteLoss, FrozenNorm
 from .tokens import LMLoader
 
 # %% ../nbs/98_field.ipynb #59970a52
@@ -748,6 +750,8 @@ def OptimWrapper(params, opt: Callable,  # a class of torch's optimisers
     """
     names = dict(mom='momentum', wd='weight_decay')
     return opt(params, **{names.get(name, name): value for name, value in kwargs.items()})
+
+TerminateOnNaNCallback, BnFreeze = FiniteLoss, FrozenNorm     # every learner has both
 
 # %% ../nbs/98_field.ipynb #f951391a
 def synth_learner(
