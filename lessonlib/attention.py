@@ -426,8 +426,8 @@ class TextSearch:
             self.tfidf = TfidfVectorizer(sublinear_tf=True).fit(self.texts)
         known, make = None, lambda texts: embed(texts, **kwargs)
         if folder and by != 'words':
-            net, tok = kwargs.get('model') or _pretrained()[0], kwargs.get('tok') or _pretrained()[1]
-            known = _kept(Path(folder), self.texts, net, tok, make)
+            given = kwargs.get('model') or _pretrained()[0], kwargs.get('tok') or _pretrained()[1]
+            known = _kept(Path(folder), self.texts, *given, make)
         self.vectors = self.of(self.texts, known)
 
     def of(self, texts: Sequence,  # any

@@ -218,8 +218,8 @@ def save(self: Learner,
     """
     optim = _state(self, tensors := {})
     if not with_opt: tensors, optim = {k: t for k, t in tensors.items() if k[:6] == 'model.'}, {}
-    notes = {'optim': optim} if optim else {}
-    write_tensors(file := self.model_file(name), tensors, notes | dict(meanings=_meanings(self.dls)))
+    notes = dict(meanings=_meanings(self.dls)) | ({'optim': optim} if optim else {})
+    write_tensors(file := self.model_file(name), tensors, notes)
     return file
 
 @patch

@@ -488,7 +488,8 @@ class CrossEntropyLossFlat(nn.CrossEntropyLoss):
             as in `forward`
         """
         counts = targets != self.ignore_index
-        return int(counts.sum()) if self.weight is None else self.weight[targets[counts]].sum().item()
+        if self.weight is None: return int(counts.sum())
+        return self.weight[targets[counts]].sum().item()
 
 class Perplexity(Metric):
     "exp of the mean loss over all tokens: among how many equally likely words one hesitates"
@@ -587,9 +588,9 @@ class LMLearner(Learner):
         batch = next(iter(self.dls[ds_idx] if dl is None else dl))
         with evaluating(self.model), torch.no_grad():
             scores = self.model(batch[0].to(self.dls.device))[0]
-        rows = dict(text=batch[0], text_=batch[1], said=scores.argmax(-1))
-        decode = self.dls.text_block.decode
-        return WordTable({name: list(map(decode, part[:max_n].cpu())) for name, part in rows.items()})
+        def words(part): return list(map(self.dls.text_block.decode, part[:max_n].cpu()))
+        said = words(scores.argmax(-1))
+        return WordTable(dict(text=words(batch[0]), text_=words(batch[1]), said=said))
 
     def predict(self,
         text: str,  # how it begins; may be empty
@@ -678,7 +679,8 @@ def language_model_learner(
     text = getattr(dls, 'text_block', None)
     if text and not text.is_lm: raise TypeError('These loaders give texts with targets. A language '
                                                 'model needs a stream: make them with is_lm=True')
-    if text and 'pad_token' in _settings(arch): config = dict(pad_token=text.num.pad) | (config or {})
+    if text and 'pad_token' in _settings(arch):
+        config = dict(pad_token=text.num.pad) | (config or {})
     return LMLearner(dls, get_language_model(arch, len(dls.vocab), config, drop_mult), **kwargs)
 
 # %% ../nbs/51_language_model.ipynb #9257f9b7

@@ -168,8 +168,9 @@ class TextLearner(Learner):
             name: what `save_encoder` of a language model was given
         """
         tensors, theirs = read_encoder(self.model_file(name))
-        if theirs and not {*self.dls.text_vocab[len(special_tokens):]} & {*theirs}: raise ValueError(
-            f'{name} knows none of these words: the data have {self.dls.text_vocab[9:14]} …')
+        ours = self.dls.text_vocab[len(special_tokens):]
+        if theirs and not {*ours} & {*theirs}:
+            raise ValueError(f'{name} knows none of these words: the data have {ours[:5]} …')
         if theirs and 'encoder.weight' in tensors: tensors = {**tensors, 'encoder.weight':
             match_embeds(tensors['encoder.weight'], theirs, self.dls.text_vocab)}
         if problem := why_not(self.model.encoder.state_dict(), tensors): raise ValueError(

@@ -728,8 +728,8 @@ class TextBlock(Block):
     def __post_init__(self):
         self.tok = WordTokenizer() if self.tok is None else self.tok
         if isinstance(self.tok, type): self.tok = self.tok()
-        if not callable(self.tok): raise TypeError(f'tok={self.tok!r}: expected a tokenizer, such as '
-                                                   'WordTokenizer() or SubwordTokenizer()')
+        if not callable(self.tok): raise TypeError(f'tok={self.tok!r}: expected a tokenizer, such '
+                                                   'as WordTokenizer() or SubwordTokenizer()')
         self.num = Numericalize(self.vocab or self.tok.vocab, self.min_freq, self.max_vocab)
         self.vocab, self._fresh = self.num.vocab, None    # _fresh: numbers of the training set
         self._fields = None     # parts of a text, in training
