@@ -36,7 +36,7 @@ methods = {
     'to_fp16': 'scaling',
     'to_fp32': 'scaling',
     'train_iter': 'progress',
-    'tta': 'field',
+    'tta': 'transfer',
     'validate': 'progress',
     'x': 'progress',
     'y': 'progress',

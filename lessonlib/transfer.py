@@ -248,3 +248,35 @@ def vision_learner(
 # %% ../nbs/31_transfer.ipynb #fea5579e
 cnn_learner = vision_learner
 create_cnn = vision_learner
+
+# %% ../nbs/31_transfer.ipynb #281f2c6a
+class _AsItComes:
+    "A loader that nobody puts in order, or goes without augmentation"
+    def __init__(self, dl): self.dl = dl
+    def __len__(self): return len(self.dl)
+    def __iter__(self): return iter(self.dl)
+
+@patch
+def tta(self: Learner,
+    ds_idx: int = 1, dl=None,  # which loader of `dls`, or a loader of pictures
+    n: int = 4,  # augmented copies of each picture
+    beta: float | None = .25,  # share of the plain picture; None: give both apart
+    use_max: bool = False,  # of the copies the highest probability, not their mean
+) -> tuple:
+    """Predictions and targets, as `get_preds` gives them, with test-time augmentation
+
+    Args:
+        ds_idx, dl: which loader of `dls`, or a loader of pictures
+        n: augmented copies of each picture
+        beta: share of the plain picture; None: give both apart
+        use_max: of the copies the highest probability, not their mean
+    """
+    plain, targs = self.get_preds(ds_idx, dl=dl)
+    like = self._loader(ds_idx, dl)
+    if not hasattr(getattr(like, 'dataset', None), 'with_items'): raise TypeError(
+        'tta asks about augmented copies: it needs loaders of a DataBlock')
+    copies = self.suited(like.new(dataset=like.dataset.with_items(like.dataset.items, train=True),
+                                  batch_tfms=self.dls.train.batch_tfms))
+    with rng_guard(): told = [self.get_preds(dl=_AsItComes(copies))[0] for _ in range(n)]
+    among = torch.stack(told).amax(0) if use_max else torch.stack(told).mean(0)
+    return (plain, among, targs) if beta is None else (torch.lerp(among, plain, beta), targs)

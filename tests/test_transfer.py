@@ -257,3 +257,24 @@ def test_import_is_light():
     done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, check=True)
     loaded = set(json.loads(done.stdout))
     assert not loaded & {'timm', 'matplotlib', 'pandas', 'IPython', 'sklearn', 'ipywidgets', 'huggingface_hub'}
+
+
+# ---- test-time augmentation
+
+def test_copies_and_the_plain_picture_are_mixed(photos):
+    n = 3
+    learn = vision_learner(loaders(photos, batch_tfms=Flip(), device='cpu'), 'resnet18', pretrained=False)
+    set_seed(5)
+    plain, copies, targs = learn.tta(n=n, beta=None)
+    assert torch.equal(plain, learn.get_preds()[0]) and torch.equal(targs, learn.get_preds()[1])
+    assert not torch.equal(plain, copies)
+    set_seed(5)
+    mixed, _ = learn.tta(n=n, beta=.25)
+    assert torch.allclose(mixed, .25 * plain + .75 * copies, atol=1e-6)
+    set_seed(5)
+    before = torch.get_rng_state()
+    highest = learn.tta(n=n, beta=None, use_max=True)[1]
+    assert (highest >= copies - 1e-6).all() and torch.equal(torch.get_rng_state(), before)
+    assert torch.allclose(learn.tta(beta=1)[0], plain)
+    with pytest.raises(TypeError, match='needs loaders of a DataBlock'):
+        learn.tta(dl=[(torch.randn(2, 3, 32, 32),)])
