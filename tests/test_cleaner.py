@@ -121,6 +121,24 @@ def test_a_damaged_file_is_an_error_and_stays(named, damage):
     assert Decisions(named, 'name')['cat_1.png'] == Decision('delete')
 
 
+@pytest.mark.parametrize('limit', [0, 5000])
+def test_the_spare_copy_is_whole_though_the_disk_is_full(named, limit):
+    "Opening makes a new copy; without room for it the one that is there stays"
+    decisions = Decisions(named, 'name')
+    decisions.delete('cat_1.png')
+    Decisions(named, 'name')
+    spare = decisions.file.with_name(decisions.file.name + '.bak')
+    whole = spare.read_bytes()
+    decisions.keep('cat_2.png')
+    script = ('import resource, signal, sys\nfrom lessonlib.cleaner import Decisions\nfrom lessonlib.files import DiskFull\n'
+              f'signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n'
+              f'try: Decisions({str(named)!r}, "name")\nexcept DiskFull: sys.exit(7)')
+    done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True)
+    assert done.returncode == 7, done.stderr
+    assert spare.read_bytes() == whole and len(Decisions(named, 'name')) == 2
+    assert [file.name for file in spare.parent.iterdir() if 'partial' in file.name] == []
+
+
 def test_a_file_that_is_just_begun_holds_nothing(named):
     "SQLite makes its file empty and fills it at the first commit; broken off in between nothing was decided yet"
     decisions = Decisions(named, 'name')
