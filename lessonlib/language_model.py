@@ -467,18 +467,30 @@ def _fit_rows(state, bs: int):
 
 # %% ../nbs/51_language_model.ipynb #9d726bc8
 class CrossEntropyLossFlat(nn.CrossEntropyLoss):
-    "Cross-entropy of scores along the last axis, whatever the shape of the targets"
+    """Cross-entropy of scores along the last axis, whatever the shape of the targets
+
+    Args:
+        args: as for `nn.CrossEntropyLoss`
+        axis: of the classes; 1: of masks
+        kwargs: weight, ignore_index, label_smoothing …
+    """
+    def __init__(self, *args,  # as for `nn.CrossEntropyLoss`
+        axis: int = -1,  # of the classes; 1: of masks
+        **kwargs,  # weight, ignore_index, label_smoothing …
+    ):
+        super().__init__(*args, **kwargs)
+        self.axis = axis
     def forward(self,
-        scores: Tensor,  # (…, classes)
+        scores: Tensor,  # (…, classes), or where `axis` says
         targets: Tensor,  # (…), numbers of classes
     ) -> Tensor:
         """The mean over all targets; with another `reduction`, a loss for each or their sum
 
         Args:
-            scores: (…, classes)
+            scores: (…, classes), or where `axis` says
             targets: (…), numbers of classes
         """
-        loss = super().forward(scores.flatten(0, -2), targets.flatten())
+        loss = super().forward(scores.movedim(self.axis, -1).flatten(0, -2), targets.flatten())
         return loss.view(targets.shape) if self.reduction == 'none' else loss
 
     def count(self, targets: Tensor) -> float:  # as in `forward`

@@ -708,3 +708,10 @@ def test_an_encoder_of_other_words_is_refused(tmp_path):
     dls = TextDataLoaders.from_df(table, tmp_path, text_col='text', label_col='label', bs=4, device='cpu')
     german = text_classifier_learner(dls, AWD_LSTM, config=CONFIG, path=tmp_path)
     with pytest.raises(ValueError, match='english knows none of these words'): german.load_encoder('english')
+
+
+def test_classes_on_another_axis():
+    scores, masks = torch.randn(2, 5, 4, 3), torch.randint(5, (2, 4, 3))
+    assert torch.allclose(CrossEntropyLossFlat(axis=1)(scores, masks), F.cross_entropy(scores, masks))
+    each = CrossEntropyLossFlat(axis=1, reduction='none')(scores, masks)
+    assert torch.allclose(each, F.cross_entropy(scores, masks, reduction='none'))
