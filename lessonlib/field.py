@@ -305,15 +305,7 @@ class LabelSmoothingCrossEntropyFlat(CrossEntropyLossFlat):
         eps: float = .1,  # that share of the target is spread over all classes
         **kwargs,  # for `nn.CrossEntropyLoss`: weight, ignore_index, reduction
     ):
-        super().__init__(label_smoothing=eps, **kwargs)
-        self.axis = axis
-    def forward(self, scores: Tensor, targets: Tensor) -> Tensor:  # as for cross-entropy
-        """The mean over all targets
-
-        Returns:
-            as for cross-entropy
-        """
-        return super().forward(scores.movedim(self.axis, -1), targets)
+        super().__init__(axis=axis, label_smoothing=eps, **kwargs)
 
 # %% ../nbs/98_field.ipynb #069e2435
 def flatten_check(pred: Tensor, targ: Tensor) -> tuple:  # any shapes with as many numbers
