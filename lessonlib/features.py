@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from .core import map_tensors, rng_guard, show_image, to_device
 from .files import did_you_mean
 from .learner import Callback, Learner
-from .progress import modes_kept
+from .progress import evaluating
 
 # %% ../nbs/36_features.ipynb #b31423ac
 class Hook:
@@ -267,7 +267,7 @@ def lsuv_init(
         return (output - shift) / spread
     handles = [layer.register_forward_hook(rescale) for layer in layers]
     try:
-        with modes_kept(model), torch.no_grad(): model.eval()(x)
+        with evaluating(model), torch.no_grad(): model(x)
     finally:
         for handle in handles: handle.remove()
     return model
@@ -320,8 +320,7 @@ def get_features(
         (pictures, channels), on the CPU
     """
     model, rows = learn.model, []
-    with modes_kept(model), torch.no_grad(), rng_guard():
-        model.eval()
+    with evaluating(model), torch.no_grad(), rng_guard():
         for inputs in _inputs(learn, learn._loader(ds_idx, dl)):
             if not rows: module = find_layer(model, layer) if layer else _last_maps(model, *inputs)
             with hook_output(module) as hook: model(*inputs)
@@ -357,9 +356,9 @@ def receptive_field(
     """
     module, weight = find_layer(model, layer), next(model.parameters())
     n_in = next(m for m in model.modules() if isinstance(m, nn.Conv2d)).in_channels
-    with modes_kept(model), torch.enable_grad(), rng_guard(0):
+    with evaluating(model), torch.enable_grad(), rng_guard(0):
         x = torch.randn(1, n_in, size, size).to(weight).requires_grad_()
-        maps = _given_by(module, model.eval(), x)
+        maps = _given_by(module, model, x)
         _check_maps(str(layer), maps.shape)
         height, width = maps.shape[2:]
         slopes, = torch.autograd.grad(maps[0, :, height // 2, width // 2].sum(), x)
@@ -408,8 +407,7 @@ class Peaks:
         model, dl, batches = learn.model, learn._loader(ds_idx), []
         self.ds, self.layers = dl.dataset, listify(layers)
         hooks = Hooks([find_layer(model, layer) for layer in self.layers], _peak)
-        with hooks, modes_kept(model), torch.no_grad(), rng_guard():
-            model.eval()
+        with hooks, evaluating(model), torch.no_grad(), rng_guard():
             for inputs in _inputs(learn, dl):
                 model(*inputs)
                 batches.append(hooks.stored)
@@ -494,8 +492,7 @@ def maximize_channel(
     mean, std = (like.new_tensor(values)[:, None, None]
                  for values in getattr(learn, 'stats', None) or ([0.] * 3, [1.] * 3))
     resize = partial(F.interpolate, size=(size, size), mode='bilinear')
-    with rng_guard(seed), modes_kept(model), torch.enable_grad():
-        model.eval()
+    with rng_guard(seed), evaluating(model), torch.enable_grad():
         parts = [like.new_empty(len(channels), 3, side, side).normal_(std=.3).requires_grad_()
                  for side in (4, 8, 16, 32, size)]
         optimiser = torch.optim.Adam(parts, lr)
@@ -611,8 +608,7 @@ def grad_cam(
         layer: as for `find_layer`; None: the last that gives maps
     """
     model, x, shown, vocab = _prepared(learn, picture)
-    with modes_kept(model), torch.enable_grad():
-        model.eval()
+    with evaluating(model), torch.enable_grad():
         module = _last_maps(model, x) if layer is None else find_layer(model, layer)
         with _leaf(module) as found: scores = model(x)
         number, label = _find_class(target, vocab, scores)
@@ -647,8 +643,8 @@ def occlusion(
     masks = torch.zeros(len(tops) * len(lefts), 1, *x.shape[2:], device=x.device)
     for mask, (top, left) in zip(masks, product(tops, lefts)):
         mask[0, max(top, 0):top + size, max(left, 0):left + size] = 1
-    with modes_kept(model), torch.no_grad():
-        scores, grey = model.eval()(x), x.mean((2, 3), keepdim=True)
+    with evaluating(model), torch.no_grad():
+        scores, grey = model(x), x.mean((2, 3), keepdim=True)
         number, label = _find_class(target, vocab, scores)
         covered = torch.cat([model(torch.where(some > 0, grey, x)) for some in masks.split(bs)])
     falls = (scores[0, number] - covered[:, number])[:, None, None]

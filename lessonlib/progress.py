@@ -493,7 +493,7 @@ def summary(self: Learner) -> ModelSummary:
         if not list(module.children()) or list(module.parameters(recurse=False)):
             hooks.append(module.register_forward_hook(note))
     try:
-        with modes_kept(self.model), torch.no_grad(), rng_guard(): self.model.eval()(*inputs)
+        with evaluating(self.model), torch.no_grad(), rng_guard(): self.model(*inputs)
     finally:
         for hook in hooks: hook.remove()
     return ModelSummary('\n'.join(_summary_lines(self, inputs, rows)))

@@ -30,7 +30,7 @@ from .files import _path, atomic_path, did_you_mean
 from .images import _kind, _why_unreadable, open_image, Transform, UnreadableImage
 from .interpretation import ClassificationInterpretation
 from .pets import conv_bn
-from .progress import modes_kept
+from .progress import evaluating
 from .transfer import _channels, _learner_on, _outputs, VisionLearner
 
 # %% ../nbs/33_segmentation.ipynb #f63930ff
@@ -378,7 +378,7 @@ def _stages(body: Body, n_in: int) -> list:
     else:
         names = [f'net.{name}' for name, _ in body.net.named_children()]
         x = torch.zeros(1, n_in, 128, 128, device=next(body.parameters()).device)
-        with _listening(body, names) as maps, modes_kept(body), torch.no_grad(): body.eval()(x)
+        with _listening(body, names) as maps, evaluating(body), torch.no_grad(): body(x)
         rows = [(name, maps[name].shape[1], 128 // maps[name].shape[-1]) for name in names
                 if isinstance(maps.get(name), Tensor) and maps[name].ndim == 4]
     most = max([shrunk for *_, shrunk in rows], default=1)

@@ -23,7 +23,7 @@ WRONG = {
     'check_dead_channels': [
         # the hook stays
         'hook = hook_output(find_layer(model, layer))\n'
-        'with modes_kept(model), torch.no_grad(): model.eval()(x)\n'
+        'with evaluating(model), torch.no_grad(): model.eval()(x)\n'
         'return (hook.stored == 0).all(3).all(2).all(0).sum().item()',
         # asked in training mode
         'with hook_output(find_layer(model, layer)) as hook, torch.no_grad(): model(x)\n'
@@ -32,10 +32,10 @@ WRONG = {
         'with hook_output(find_layer(model, layer)) as hook, torch.no_grad(): model.eval()(x)\n'
         'return (hook.stored == 0).all(3).all(2).all(0).sum().item()',
         # dead in one picture is enough
-        'with hook_output(find_layer(model, layer)) as hook, modes_kept(model), torch.no_grad(): model.eval()(x)\n'
+        'with hook_output(find_layer(model, layer)) as hook, evaluating(model), torch.no_grad(): model.eval()(x)\n'
         'return (hook.stored == 0).all(3).all(2).any(0).sum().item()',
         # numbers that are zero, not channels
-        'with hook_output(find_layer(model, layer)) as hook, modes_kept(model), torch.no_grad(): model.eval()(x)\n'
+        'with hook_output(find_layer(model, layer)) as hook, evaluating(model), torch.no_grad(): model.eval()(x)\n'
         'return (hook.stored == 0).sum().item()',
     ],
     'check_rather': [
