@@ -101,6 +101,14 @@ def _all_sets() -> dict:
     for module in set(_set_modules().values()): import_module(f'lessonlib.{module}')
     return practice_sets
 
+def _practice_set(name: str):
+    "The practice set of this name, or of this folder name, or None"
+    if name in practice_sets: return practice_sets[name]
+    module = _set_modules().get(_plain(name))
+    if module: import_module(f'lessonlib.{module}')
+    return next((kit for kit in practice_sets.values()
+                 if _plain(name) in (_plain(kit.name), _plain(kit.folder))), None)
+
 # %% ../nbs/04_datasets.ipynb #a6038508
 def find_url(name: str,  # 'pets', a folder ('oxford-iiit-pet'), or an address
 ) -> str:  # the address
@@ -383,14 +391,6 @@ def untar_data(
     return folder
 
 # %% ../nbs/04_datasets.ipynb #ce5dfc6d
-def _practice_set(name: str):
-    "The practice set of this name, or of this folder name, or None"
-    if name in practice_sets: return practice_sets[name]
-    module = _set_modules().get(_plain(name))
-    if module: import_module(f'lessonlib.{module}')
-    return next((kit for kit in practice_sets.values()
-                 if _plain(name) in (_plain(kit.name), _plain(kit.folder))), None)
-
 def practice_data(name: str,  # a name of `practice_sets`
 ) -> Path:  # a folder with the same name as the real one
     """Make a practice data set, once a version, and return its folder
