@@ -368,8 +368,8 @@ def untar_data(
     url = find_url(url)
     name = _folder_name(url)
     if os.environ.get('LESSONLIB_DATA') == 'practice' and url in _urls().values():
-        if _practice_set(name):
-            print(f'{name}: practice data, as LESSONLIB_DATA=practice says')
+        if kit := _practice_set(name):
+            if not kit.whole: print(f'{name}: practice data, as LESSONLIB_DATA=practice says')
             return practice_data(name)
     def unpack(new):
         archive = _fetch_archive(url, force_download, network)

@@ -34,7 +34,7 @@ from .batches import AccumMetric, DataLoaders
 from .core import map_tensors
 from .course import module_names
 from .data_block import IntToFloat
-from .files import (_open_url, _short, atomic_path, did_you_mean, download,
+from .files import (_open_url, _short, atomic_path, did_you_mean, DiskFull, download,
                     DownloadFailed, progress)
 from .images import _one_of, open_image
 from .items import get_image_files
@@ -442,6 +442,7 @@ def _fetch(url: str, path: Path, timeout: float, most: float = 2**26) -> str | N
                 if file.tell() + len(data) > most: raise OSError(f'it has more than {most:,} bytes')
                 file.write(data)
             if answer.length: raise OSError('the line was cut')
+    except DiskFull: raise
     except Exception as error: return f'{url[:200]}: {getattr(error, "reason", error)}'
 
 def download_url(

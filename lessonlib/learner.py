@@ -384,7 +384,8 @@ class Learner(Announcer, LayerGroups):
         path: folder; None: that of `dls`
         model_dir: folder in it where models are kept
         wd: weight decay; none on norms and biases
-        train_bn, wd_bn_bias: also train frozen norms; also decay norms and biases
+        train_bn: also train norms of frozen groups
+        wd_bn_bias: also decay norms and biases
     """
     def __init__(self,
         dls: DataLoaders,  # the data
@@ -398,7 +399,8 @@ class Learner(Announcer, LayerGroups):
         path=None,  # folder; None: that of `dls`
         model_dir='models',  # folder in it where models are kept
         wd: float = .01,  # weight decay; none on norms and biases
-        train_bn=False, wd_bn_bias=False,  # also train frozen norms; also decay norms and biases
+        train_bn: bool = False,  # also train norms of frozen groups
+        wd_bn_bias: bool = False,  # also decay norms and biases
     ):
         if dls.device.type == 'cpu': keep_memory()
         self.dls, self.model, self.lr, self.wd = dls, model.to(dls.device), lr, wd

@@ -12,6 +12,7 @@ import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Callable
 from unittest import mock
 
@@ -22,11 +23,13 @@ import torch
 from helpers.archives import entry, forks, tar_bytes
 from helpers.data_server import DataServer
 from helpers.listing import calls_in, functions, noting
+from lessonlib.callbacks import CSVLogger
 from lessonlib.checkpoint import read_tensors, write_tensors
 from lessonlib.cleaner import _move, Decisions
 from lessonlib.command import lab_environment, write_lessons
 from lessonlib.course import _note_key, _write_executed, RunReport
 from lessonlib.datasets import _all_sets, _record, _save_record, mirror_data, untar_data
+from lessonlib.field import _resize, download_url
 from lessonlib.files import atomic_path, DatasetError, DiskFull, download, new_folder, parse_sums, sha256_of
 from lessonlib.segmentation import save_mask
 from lessonlib.tokens import Numericalize
@@ -207,6 +210,39 @@ class _:
     def look(folder):
         if not (folder/'got').exists(): return 'old'
         return 'new' if (folder/'got').read_bytes() == LARGE.encode() else 'half'
+
+
+@case('the table of a fit')
+class _:
+    def old(folder): (folder/'log.csv').write_text('old')
+    def write(folder):
+        log = CSVLogger('log.csv')
+        log.learn = SimpleNamespace(path=folder, recorder=SimpleNamespace(names=[LARGE], values=[[1.]], seconds=[2.]))
+        log.before_fit()
+        log.after_epoch()
+    def look(folder): return {'old': 'old', f'epoch,{LARGE},time\n0,1.0,2.0\n': 'new'}.get((folder/'log.csv').read_text(), 'half')
+
+
+@case('a file from the network')
+class _:
+    old = nothing
+    def write(folder): download_url((folder/'address').read_text(), folder/'got', show_progress=False)
+    look = CASES['a download'].look
+
+
+@case('a smaller picture')
+class _:
+    def old(folder):
+        from PIL import Image
+        for name, size in (('in', 300), ('out', 64)):
+            (folder/name).mkdir()
+            Image.effect_noise((size, size), 90).convert('RGB').save(folder/name/'a.png')
+    def write(folder): _resize(folder/'in'/'a.png', folder/'out'/'a.png', 200, 'RGB', None, 2, {})    # in threads of resize_images
+    def look(folder):
+        from PIL import Image
+        with Image.open(folder/'out'/'a.png') as picture:
+            picture.load()
+            return {64: 'old', 200: 'new'}[picture.width]
 
 
 @case('a mask')
