@@ -56,8 +56,8 @@ def test_only_the_import_is_ours(script):
 
 def printed_by(script, mirror, folder):
     "What a script prints that finds its data in the mirror and works in a folder of its own"
-    env = {**os.environ, 'LESSONLIB_MIRROR': str(mirror), 'LESSONLIB_HOME': str(folder/'home'),
-           'MPLBACKEND': 'Agg'}
+    env = {**os.environ, 'LESSONLIB_DATA': 'auto', 'LESSONLIB_MIRROR': str(mirror),
+           'LESSONLIB_HOME': str(folder/'home'), 'MPLBACKEND': 'Agg'}
     done = subprocess.run([sys.executable, str(script)], cwd=folder, env=env, capture_output=True,
                           text=True)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -74,6 +74,7 @@ def test_runs_as_a_file(mirror, tmp_path):
 @pytest.mark.xdist_group('field_script')
 def test_runs_in_a_notebook(mirror, tmp_path, monkeypatch):
     monkeypatch.setenv('LESSONLIB_MIRROR', str(mirror))
+    monkeypatch.setenv('LESSONLIB_DATA', 'auto')
     monkeypatch.setenv('LESSONLIB_HOME', str(tmp_path/'home'))
     cells = [dict(cell_type='code', id=f'cell-{i}', metadata={}, execution_count=None, outputs=[],
                   source=part)
