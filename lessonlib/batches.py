@@ -485,7 +485,8 @@ def join_batches(batches: Sequence):  # tensors, or tuples, lists or dicts of th
         widths = {batch.shape[1:] for batch in batches}
         if len(widths) < 2: return torch.cat(list(batches))
         some = ', '.join(str(tuple(width)) for width in [*widths][:2])
-        raise ValueError(f'Rows of batches have shapes such as {some} and do not go into one tensor: go through the loader batch by batch')
+        raise ValueError(f'Rows of batches have shapes such as {some} and do not go into one '
+                         'tensor: go through the loader batch by batch')
     if isinstance(first, dict): return {k: join_batches([b[k] for b in batches]) for k in first}
     return type(first)(join_batches(part) for part in zip(*batches))
 

@@ -305,7 +305,9 @@ class EMACallback(Callback):
         if self.learn.error is not None: self.swap(False)
         self.of = None
     def state_dict(self): return dict(averages=self.averages, n=self.n)
-    def load_state_dict(self, state): vars(self).update(state)
+    def load_state_dict(self, state):      # in place: where the weights are
+        self.n = state['n']
+        for name, value in state['averages'].items(): self.averages[name].copy_(value)
 
 # %% ../nbs/14_callbacks.ipynb #a113badf
 @dataclass(eq=False, repr=False)
