@@ -637,7 +637,7 @@ def subplots(
     import matplotlib.pyplot as plt
     size = figsize or (ncols * imsize, nrows * imsize)
     figure, axes = plt.subplots(nrows, ncols, figsize=size, **kwargs)
-    if suptitle: figure.suptitle(suptitle)
+    if suptitle: figure.suptitle(suptitle, parse_math=False)
     return figure, np.array([axes]) if nrows * ncols == 1 else axes
 
 def doc(elt: Any) -> None:  # a function, a class, a method

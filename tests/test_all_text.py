@@ -29,6 +29,7 @@ from lessonlib.files import progress
 from lessonlib.interpretation import ClassificationInterpretation
 from lessonlib.learner import Learner
 from lessonlib.batches import AvgMetric, DataLoaders
+from lessonlib.field import subplots
 from lessonlib.images import Resize
 from lessonlib.multilabel import MultiCategoryBlock
 from lessonlib.progress import ProgressCallback
@@ -167,6 +168,7 @@ def cards(learn, shown):
 def pictures(learn, shown):
     show_image(torch.rand(3, 8, 8), title=LINES)
     show_images(torch.rand(2, 3, 8, 8), titles=[LINES, NASTY], suptitle=LINES)
+    subplots(1, 2, suptitle=LINES)
 
 
 @case
