@@ -279,6 +279,10 @@ def _fit_words(text: Any, inches: float) -> str:
 class Shown:
     "What was drawn, for those who want to change or save it; the notebook has shown it already"
     def __init__(self, figure): self.figure = figure   # of matplotlib
+    @property
+    def __class__(self): return type(self.figure)   # `plt.close` and others ask for a figure
+    def __eq__(self, other): return self.figure is getattr(other, 'figure', None)
+    def __hash__(self): return hash(self.figure)
     def __getattr__(self, name):   # axes, savefig, get_suptitle and all else
         if name.startswith('__') or name == 'figure': raise AttributeError(name)
         return getattr(self.figure, name)
