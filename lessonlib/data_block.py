@@ -793,7 +793,7 @@ class _Entry:
         fits = isinstance(item, (tuple, list)) and len(item) in (self.n, self.n_inp)
         if fits and self.part < len(item): return item[self.part]
         raise ValueError(f'Without get_x and get_y, an item is a tuple of {self.n} parts, '
-                         f'such as (file, label); this is {item!r}')
+                         f'such as (file, label); this is {_short(item, 200)}')
 
 def _named(f) -> str:
     "A function or transform in a word"
@@ -818,7 +818,9 @@ def _check_values(ds: BlockDataset, block: Block, values: list, name: str) -> No
     "Raises ValueError with the item whose value cannot be right"
     for item, value in zip(ds.items, values):
         try: block.check(value)
-        except ValueError as error: raise ValueError(f'{item} ({name} set): {error}') from None
+        except ValueError as error:
+            place = item if isinstance(item, os.PathLike) else _short(item, 200)
+            raise ValueError(f'{place} ({name} set): {error}') from None
 
 # %% ../nbs/23_data_block.ipynb #4a5b366f
 class BlockDatasets(list):

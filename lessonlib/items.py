@@ -152,7 +152,7 @@ class RegexLabeller:
         text = item.as_posix() if isinstance(item, Path) else str(item)
         found = (self.pattern.match if self.match else self.pattern.search)(text)
         if found: return found[1]
-        raise ValueError(f'The pattern {self.pat!r} does not match {text!r}')
+        raise ValueError(f'The pattern {self.pat!r} does not match {_short(text, 300)}')
 
 # %% ../nbs/21_items.ipynb #fd63f93c
 @dataclass
@@ -268,8 +268,8 @@ class ColReader:
             parts = [] if missing else str(value).split(self.label_delim)
             return [part.strip() for part in parts if part.strip()]
         if missing: raise ValueError(
-            f'Column {col!r} is empty (nan) in the row {dict(row)}. Fill such cells, or drop the '
-            f'rows: df.dropna(subset=[{col!r}])')
+            f'Column {col!r} is empty (nan) in the row {_short(dict(row), 200)}. Fill such cells, '
+            f'or drop the rows: df.dropna(subset=[{col!r}])')
         if isinstance(self.pref, os.PathLike):   # a whole path stays as it is
             return os.path.join(self.pref, f'{value}{self.suff}')
         return f'{self.pref}{value}{self.suff}' if self.pref or self.suff else value

@@ -59,7 +59,7 @@ class MultiCategoryBlock(CategoryBlock):
     def _check_row(self, row: list):
         "Raises ValueError unless it has a zero or a one for each label"
         if not {*row} <= {0, 1}:
-            raise ValueError(f'expected zeros and ones, since encoded=True, and got {row}')
+            raise ValueError(f'expected zeros and ones, since encoded=True, and got {_short(row)}')
         if self.vocab is not None and len(row) != len(self.vocab):
             raise ValueError(f'{len(row)} zeros and ones for {len(self.vocab)} labels')
     def encode(self, item):

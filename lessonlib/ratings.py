@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .batches import _batch_or_number, DataLoaders, TensorDataLoader
 from .checkpoint import _recipe, Part
-from .files import did_you_mean, new_folder
+from .files import _short, did_you_mean, new_folder
 from .items import (_read_csv, _warn_alike, check_split, IndexSplitter, NoSplitter,
                     RandomSplitter)
 from .practice import item_rng, practice_set
@@ -466,7 +466,8 @@ def prepare(self: CollabDataLoaders, item,  # a row with both columns, or a pair
     if isinstance(item, (tuple, list)) and len(item) == 2:
         item = dict(zip((self.user_name, self.item_name), item))
     if not hasattr(item, 'keys'):
-        raise TypeError(f'predict got {item!r}; give it a row of a table, or a pair (user, item)')
+        raise TypeError(f'predict got {_short(item)}; give it a row of a table, or a pair (user, '
+                        'item)')
     return tuple(self._codes(_frame(item)))
 
 @patch

@@ -143,8 +143,8 @@ class WordTokenizer(Part):
         elif several:
             fields = enumerate(map(self._tokens, text), 1)
             tokens = [t for n, part in fields for t in (FLD, *self._split(str(n), True), *part)]
-        else: raise TypeError(f'A text is a str, not {type(text).__name__} ({text!r}). Fill empty '
-                              "cells of a table with df.fillna(''), or drop such rows")
+        else: raise TypeError(f'A text is a str, not {type(text).__name__} ({_short(text)}). Fill '
+                              "empty cells of a table with df.fillna(''), or drop such rows")
         return [BOS, *tokens, *[EOS] * self.add_eos]
     def _tokens(self, text: str) -> list:
         "What stands between blanks is looked up; texts with equal neighbours are looked at"

@@ -757,3 +757,13 @@ def test_results_of_several_widths_say_so():
     learn = mean_learner(table_dls())
     with pytest.raises(ValueError, match='do not go into one tensor: go through the loader'): learn.get_preds(with_input=True)
     with pytest.raises(ValueError, match='This loader gives no targets'): learn.validate(dl=learn.dls.test_dl(['good', 'bad']))
+
+
+def test_no_message_prints_a_text_at_length():
+    long = 'a bad film, and a long one ' * 400
+    table = pd.DataFrame(dict(text=['good', long] * 4, label=['yes', None] * 4))
+    with pytest.raises(ValueError, match="'label' is empty") as seen: TextDataLoaders.from_df(table, text_col='text', label_col='label')
+    block = DataBlock((TextBlock(tok=tok), CategoryBlock(vocab=['yes'])), get_x=str, get_y=len)
+    with pytest.raises(ValueError, match='set') as other: block.datasets([long, *'abcdefg'])
+    with pytest.raises(TypeError, match='A text is a str') as third: tok([1] * 10_000)
+    assert max(len(str(one.value)) for one in (seen, other, third)) < 500
