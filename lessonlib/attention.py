@@ -81,6 +81,7 @@ class SelfAttention(nn.Module):
             f'A mask says True where a word may look, not {mask.dtype}: write mask.bool()')
         found = F.scaled_dot_product_attention(*self.heads(x), mask)
         return self.out(found.transpose(1, 2).flatten(2))
+    def extra_repr(self) -> str: return f'n_heads={self.n_heads}'
 
 # %% ../nbs/53_attention.ipynb #fb463e1e
 class TransformerBlock(nn.Module):

@@ -151,9 +151,22 @@ def _meanings(dls) -> dict:
     return {name: zlib.crc32(json.dumps(list(values), default=str).encode())
             for name, values in lists.items() if isinstance(values, (list, tuple))}
 
-def _check_meanings(dls, file: Path, info: dict) -> None:
-    "ValueError for weights that have learned other words; a warning for other classes"
-    then, now = info.get('meanings') or {}, _meanings(dls)
+def _settings(model: nn.Module) -> dict:
+    "What no shape of a weight shows: how each layer is set, apart from its dropout"
+    shown = {name: (type(layer).__name__, layer.extra_repr())
+             for name, layer in model.named_modules()}
+    return {name: f'{kind}({re.sub(r",? ?(dropout=[0-9.]+|inplace=True)", "", how)})'
+            for name, (kind, how) in shown.items()
+            if how and not re.search('Drop|Identity', kind) or kind in vars(nn.modules.activation)}
+
+def _check_meanings(learn: Learner, file: Path, info: dict) -> None:
+    "ValueError for weights that have learned other words; a warning for other classes or settings"
+    then, now = info.get('settings') or {}, _settings(learn.model)
+    other = [name for name in now if then.get(name, now[name]) != now[name]]
+    if other: warnings.warn(f'{file} was saved from a model with {then[other[0]]} where this one '
+                            f'has {now[other[0]]} ({other[0] or "the whole"}): the weights fit, '
+                            'and give other outputs', stacklevel=3)
+    then, now = info.get('meanings') or {}, _meanings(learn.dls)
     other = [name for name in now if then.get(name, now[name]) != now[name]]
     if 'words' in other: raise ValueError(
         f'{file} was saved with another vocabulary of words: their numbers mean other words here. '
@@ -218,7 +231,8 @@ def save(self: Learner,
     """
     optim = _state(self, tensors := {})
     if not with_opt: tensors, optim = {k: t for k, t in tensors.items() if k[:6] == 'model.'}, {}
-    notes = dict(meanings=_meanings(self.dls)) | ({'optim': optim} if optim else {})
+    notes = dict(meanings=_meanings(self.dls), settings=_settings(self.model))
+    if optim: notes['optim'] = optim
     write_tensors(file := self.model_file(name), tensors, notes)
     return file
 
@@ -237,7 +251,7 @@ def load(self: Learner,
     optim = info.get('optim') if with_opt else None
     if optim and self.opt is None: self.create_opt()
     _check_state(self, file, tensors, optim)
-    _check_meanings(self.dls, file, info)
+    _check_meanings(self, file, info)
     _load_state(self, tensors, optim)
     return self
 
@@ -348,6 +362,7 @@ class Checkpoint(Callback):
         random = dict(now=_random_state(learn.dls), epoch=self.epoch_random if batches else None)
         info = dict(kind='checkpoint', fit=learn.n_fits, epoch=epoch, batches=batches,
                     n_iter=len(learn.dls.train), optim=optim, meanings=_meanings(learn.dls),
+                    settings=_settings(learn.model),
                     callbacks=_callback_states(learn, tensors),
                     frozen=[k for k, p in params.items() if not p.requires_grad],
                     random=_split_tensors(random, 'rng', tensors))
@@ -369,7 +384,7 @@ class Checkpoint(Callback):
 def _check_checkpoint(learn: Learner, file: Path, tensors: dict, info: dict) -> None:
     "ValueError for a checkpoint of another model, other callbacks, other data or a longer fit"
     _check_state(learn, file, tensors, info['optim'])
-    _check_meanings(learn.dls, file, info)
+    _check_meanings(learn, file, info)
     lacking = [name for name in info['callbacks'] if name not in _named_cbs(learn)]
     if lacking: raise ValueError(f'{file} was written with the callbacks {lacking}: add them')
     if info['n_iter'] != len(learn.dls.train):

@@ -99,6 +99,7 @@ class EmbeddingDotBias(nn.Module):
         score = (self.u_weight(users) * self.i_weight(items)).sum(1)
         score = score + (self.u_bias(users) + self.i_bias(items)).squeeze(1)
         return score if self.y_range is None else sigmoid_range(score, *self.y_range)
+    def extra_repr(self) -> str: return f'y_range={self.y_range}'
 
     def bias(self,
         names,  # one, or several

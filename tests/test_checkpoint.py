@@ -3,6 +3,7 @@ import contextlib
 import dataclasses
 import json
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,11 @@ from torch import nn
 
 from helpers.small_learner import data, learner, net, same, weights
 from lessonlib import checkpoint
-from lessonlib.batches import DataLoaders
+from lessonlib.batches import DataLoaders, SigmoidRange
 from lessonlib.checkpoint import (Checkpoint, NotExportable, Part, from_recipe, load_learner, makes_model,
                                   read_tensors, why_not, write_tensors)
 from lessonlib.core import set_seed
-from lessonlib.learner import Callback
+from lessonlib.learner import Callback, Learner
 
 
 def test_save_and_load(tmp_path):
@@ -348,3 +349,18 @@ def test_kinds_shapes_and_names_are_part_of_the_checksum(tmp_path, old, new):
     assert old in raw
     file.write_bytes(raw.replace(old, new))
     with pytest.raises(ValueError, match='m.safetensors.*checksum'): read_tensors(file)
+
+
+def test_weights_that_fit_and_mean_another_function_are_said(tmp_path):
+    def made(*layers): return Learner(dls_of_numbers(), nn.Sequential(nn.Linear(3, 4), *layers), nn.MSELoss(), path=tmp_path)
+    made(nn.ReLU(inplace=True), nn.Dropout(.1), SigmoidRange(0, 5)).save('first')
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')                       # its dropout is everybody's own
+        made(nn.ReLU(), nn.Dropout(.5), SigmoidRange(0, 5)).load('first')
+    with pytest.warns(UserWarning, match=r'SigmoidRange\(0, 5\) where this one has SigmoidRange\(0, 10\)'):
+        made(nn.ReLU(), nn.Dropout(.5), SigmoidRange(0, 10)).load('first')
+    with pytest.warns(UserWarning, match=r'ReLU\(\) where this one has Tanh\(\) \(1\)'):
+        made(nn.Tanh(), nn.Dropout(.5), SigmoidRange(0, 5)).load('first')
+
+
+def dls_of_numbers(): return DataLoaders.from_tensors((torch.rand(8, 3), torch.rand(8, 4)), bs=4, device='cpu')
