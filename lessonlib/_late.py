@@ -31,6 +31,7 @@ methods = {
     'parallel_ctx': 'field',
     'peak_memory': 'scaling',
     'predict': 'progress',
+    'profile': 'profiling',
     'save': 'checkpoint',
     'set_hyper': 'schedules',
     'show_results': 'data_block',
