@@ -219,7 +219,7 @@ def test_foretold_and_measured(photos, tmp_path):
 
 @pytest.mark.parametrize('half', [False, True])
 def test_a_rehearsal_leaves_no_trace(photos, tmp_path, half):
-    learn = tiny_learner(photos, tmp_path, pretrained=False, cbs=[Checkpoint(), SaveModelCallback(fname='best')])
+    learn = tiny_learner(photos, tmp_path, pretrained=False, cbs=[Checkpoint(every_batches=1), SaveModelCallback(fname='best')])
     if half: learn.add_cb(MixedPrecision('float16', scale=2.**40))     # each step overflows: the scale must not fall
     with quiet(learn): learn.fit(1, 1e-3)
     learn.model.train()
