@@ -112,12 +112,14 @@ class Profile:
                 for part, times in each.items()}
 
     total = property(lambda self: sum(self.seconds.values()), doc='Seconds a batch')
-
     def __repr__(self) -> str:
-        rows = [f'{part:12}{seconds * 1e3:9.2f} ms{seconds / self.total:6.0%}'
-                for part, seconds in self.seconds.items()]
-        rate = f'{self.items:g} items in {self.total * 1e3:.1f} ms'
-        return '\n'.join([*rows, f'{rate}, {self.items / self.total:,.0f} a second.', self.advice])
+        return '\n'.join([*map(self._row, self.seconds), self._rate() + self.advice])
+    def _row(self, part: str) -> str:
+        seconds = self.seconds[part]
+        return f'{part:12}{seconds * 1e3:9.2f} ms{seconds / self.total:6.0%}'
+    def _rate(self) -> str:
+        each = self.items / self.total
+        return f'{self.items:g} items in {self.total * 1e3:.1f} ms, {each:,.0f} a second.\n'
 
 # %% ../nbs/64_profiling.ipynb #0fcd9285
 _hints = {
@@ -132,6 +134,7 @@ _hints = {
     'step': 'larger batches take fewer steps, or opt_func=partial(adamw, fused=True)',
     'callbacks': 'learn.show_training_loop() names them; leave out what is not needed'}
 
+# %% ../nbs/64_profiling.ipynb #aa6cef23
 @patch(as_prop=True)
 def advice(self: Profile) -> str:
     "One sentence: what takes most, what to do about it, and what that gives at best"
@@ -166,6 +169,7 @@ def plot(self: Profile, ax=None):  # axes to draw on; None: new ones
            ylabel='part')
     return ax
 
+# %% ../nbs/64_profiling.ipynb #bb6ba9bb
 @patch
 def profile(self: Learner,
     n: int = 10,  # batches to measure

@@ -180,6 +180,7 @@ def _rehearsal(learn: Learner):
                     tensor.copy_(value)
                     tensor.grad = grad
 
+# %% ../nbs/61_scaling.ipynb #a865cc95
 def _rehearse(twin: Learner, batches) -> None:
     "Trains on these batches as a fit does"
     twin._prepare_fit(1, None, None, reset_opt=True)
@@ -193,7 +194,6 @@ def _rehearse(twin: Learner, batches) -> None:
         raise
     finally: twin._close_fit()
 
-# %% ../nbs/61_scaling.ipynb #a865cc95
 @patch
 def peak_memory(self: Learner, bs: int | None = None,  # items in a batch; None: as the data have it
 ) -> int:
