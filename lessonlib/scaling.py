@@ -101,6 +101,17 @@ class StepMemory(dict):
         return '\n'.join(f'{name:12}{size / 1e6:10.1f} MB' for name, size in rows)
 
 @patch
+def _opt_copies(self: Learner) -> int:
+    "How many numbers the optimiser keeps for each weight"
+    weight = nn.Parameter(torch.zeros(64))
+    weight.grad = torch.zeros(64)
+    optimiser = _of_torch(self.opt_func)([weight], lr=1e-3)
+    optimiser.step()
+    values = optimiser.state_dict()['state'].get(0, {}).values()
+    return sum(isinstance(v, Tensor) and v.numel() == 64 for v in values)
+
+# %% ../nbs/61_scaling.ipynb #af2f2ca6
+@patch
 def memory(self: Learner, bs: int | None = None,  # items in a batch; None: as the data have it
 ) -> StepMemory:
     """What a training step will take, foretold from two items, as things are frozen now
@@ -118,17 +129,6 @@ def memory(self: Learner, bs: int | None = None,  # items in a batch; None: as t
         'optimiser': _nbytes(trained) * copies, 'gradients': _nbytes(trained),
         'batch': round(_nbytes(few) * times), 'activations': round(kept * times),
         'workspace': round(max(workspace * times, *(copies * p.nbytes for p in trained), 0))})
-
-# %% ../nbs/61_scaling.ipynb #af2f2ca6
-@patch
-def _opt_copies(self: Learner) -> int:
-    "How many numbers the optimiser keeps for each weight"
-    weight = nn.Parameter(torch.zeros(64))
-    weight.grad = torch.zeros(64)
-    optimiser = _of_torch(self.opt_func)([weight], lr=1e-3)
-    optimiser.step()
-    values = optimiser.state_dict()['state'].get(0, {}).values()
-    return sum(isinstance(v, Tensor) and v.numel() == 64 for v in values)
 
 # %% ../nbs/61_scaling.ipynb #eacbff3a
 class LiveMemory(TorchDispatchMode):
