@@ -173,7 +173,8 @@ def workers(args):
     files = sorted(Path(args.photos).glob('*.jpg'))
     files = files[::max(1, len(files) // args.number)][:args.number]
     def dls(n):
-        block = DataBlock((ImageBlock, CategoryBlock), get_y=pet_breed, splitter=RandomSplitter(.1, seed=0),
+        breeds = sorted({pet_breed(file) for file in files})
+        block = DataBlock((ImageBlock, CategoryBlock(breeds)), get_y=pet_breed, splitter=RandomSplitter(.1, seed=0),
                           item_tfms=Resize(2 * args.size), batch_tfms=aug_transforms(size=args.size))
         made = block.dataloaders(files, bs=16, num_workers=n)
         made.loaders[1] = None      # no validation: only training is timed
