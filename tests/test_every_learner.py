@@ -108,6 +108,7 @@ answer = learn.predict(item); done.append('predict')
 if shows: learn.show_results(); done.append('show_results')
 learn.load(learn.save('weights')); done.append('save and load')
 learn.summary(); done.append('summary')
+assert learn.profile(n=1, warm_up=0, show_plot=False).advice and learn.memory().peak; done.append('profile and memory')
 assert 'object at 0x' not in repr(learn) + repr(learn.dls) + repr(learn.cbs); done.append('repr')
 try: learn.lr_fnd
 except AttributeError as error: assert 'lr_find' in str(error), error

@@ -6,12 +6,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from helpers.small_photos import home, loaders, photos, tiny_learner  # noqa: F401  fixtures too
 
+from lessonlib.attention import TransformerEncoder
+from lessonlib.batches import DataLoaders, _random_state, accuracy
+from lessonlib.callbacks import SaveModelCallback
 from lessonlib.checkpoint import Checkpoint
-from lessonlib.learner import Callback
-from lessonlib.scaling import MixedPrecision, free_memory
+from lessonlib.core import set_seed
+from lessonlib.learner import Callback, Learner
+from lessonlib.scaling import LiveMemory, MixedPrecision, free_memory
+from lessonlib.transfer import vision_learner
 
 
 def quiet(learn): return learn.no_logging()
@@ -164,3 +170,177 @@ def test_memory_stays_flat(photos, tmp_path):
         learn.fit(15, 1e-3)
     later, more_files = usage()
     assert later - memory < 20e6 and more_files <= files
+
+
+# ---- the peak, foretold and watched
+
+def everything(learn):
+    "What a rehearsal must leave as it was"
+    model = learn.model
+    return dict(state={k: v.clone() for k, v in model.state_dict().items()}, modes=[m.training for m in model.modules()],
+                grads=[None if p.grad is None else p.grad.clone() for p in model.parameters()],
+                opt=[v.clone() for s in learn.opt.state.values() for v in s.values()] if learn.opt else [],
+                random=_random_state(learn.dls), scale=getattr(getattr(learn, 'mixed_precision', 0), 'state_dict', dict)())
+
+
+def same(a, b):
+    if isinstance(a, torch.Tensor): return torch.equal(a, b)
+    if isinstance(a, dict): return a.keys() == b.keys() and all(same(v, b[k]) for k, v in a.items())
+    if isinstance(a, (list, tuple)): return len(a) == len(b) and all(map(same, a, b))
+    return a == b
+
+
+def test_live_memory_counts_each_storage_once_and_what_is_freed():
+    with LiveMemory() as live:
+        a = torch.zeros(250)
+        views = a.view(50, 5).T, a[3:]
+        b = a + 1
+        assert live.now == live.peak == 2000
+        del a, views
+        assert (live.now, live.peak) == (1000, 2000)
+    with LiveMemory([b]) as live:
+        b.add_(1)
+        assert live.now == 0
+
+
+def test_foretold_and_measured(photos, tmp_path):
+    learn = tiny_learner(photos, tmp_path, pretrained=False)
+    learn.unfreeze()
+    for bs in (4, 8):
+        assert learn.memory(bs).peak == pytest.approx(learn.peak_memory(bs), rel=.3)
+    assert learn.memory(8)['activations'] == pytest.approx(2 * learn.memory(4)['activations'], rel=.02)
+    learn.opt_func = torch.optim.SGD
+    assert learn.memory()['optimiser'] == 0
+    learn.freeze()
+    assert learn.memory()['gradients'] == sum(p.nbytes for p in learn.model.parameters() if p.requires_grad)
+    for bs in (0, 9):
+        with pytest.raises(ValueError, match='has 8 items'): learn.peak_memory(bs)
+
+
+@pytest.mark.parametrize('half', [False, True])
+def test_a_rehearsal_leaves_no_trace(photos, tmp_path, half):
+    learn = tiny_learner(photos, tmp_path, pretrained=False, cbs=[Checkpoint(every_batches=1), SaveModelCallback(fname='best')])
+    if half: learn.add_cb(MixedPrecision('float16', scale=2.**40))     # each step overflows: the scale must not fall
+    with quiet(learn): learn.fit(1, 1e-3)
+    learn.model.train()
+    next(learn.model.parameters()).grad = torch.ones_like(next(learn.model.parameters()))
+    files = {f: f.stat().st_mtime_ns for f in tmp_path.rglob('*')}
+    before = everything(learn)
+    learn.peak_memory()
+    learn.profile(n=2, warm_up=1, show_plot=False)
+    assert same(before, everything(learn)) and files == {f: f.stat().st_mtime_ns for f in tmp_path.rglob('*')}
+    class Fails(Callback):
+        def after_step(self): raise RuntimeError('no more')
+    with learn.added_cbs(Fails), pytest.raises(RuntimeError, match='no more'): learn.peak_memory()
+    assert same(before, everything(learn))
+
+
+# ---- blocks computed twice
+
+class Block(nn.Module):
+    "Something of each kind: a norm, dropout, a way around"
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm, self.drop = nn.Conv2d(6, 6, 3, 1, 1), nn.BatchNorm2d(6), nn.Dropout(.3)
+    def forward(self, x, times=1.): return x + times * self.drop(self.norm(self.conv(x)).relu())
+
+
+def row_learner(photos, tmp_path, twice, **kwargs):
+    set_seed(3)
+    model = nn.Sequential(nn.Conv2d(3, 6, 3, 2, 1), nn.Sequential(*[Block() for i in range(4)]), nn.AdaptiveAvgPool2d(1),
+                          nn.Flatten(), nn.Linear(6, 2))
+    learn = Learner(loaders(photos, path=tmp_path), model, path=tmp_path, metrics=accuracy, **kwargs)
+    return learn.checkpoint_activations() if twice else learn
+
+
+def test_the_same_training(photos, tmp_path):
+    both = []
+    for twice in (False, True):
+        learn = row_learner(photos, tmp_path, twice)
+        set_seed(5)
+        with quiet(learn): learn.fit(2, 1e-2)
+        both.append((learn, torch.get_rng_state()))
+    (one, rng), (two, other_rng) = both
+    assert one.recorder.losses == pytest.approx(two.recorder.losses, rel=1e-5) and torch.equal(rng, other_rng)
+    for (name, a), b in zip(one.model.state_dict().items(), two.model.state_dict().values()):
+        assert torch.allclose(a.float(), b.float(), rtol=1e-4, atol=1e-6), name
+    assert one.model[1][0].norm.num_batches_tracked == two.model[1][0].norm.num_batches_tracked == 6
+    assert two.model[1][0].norm.momentum == .1
+
+
+def test_norms_take_in_a_batch_once(photos, tmp_path):
+    "Bit for bit, with the usual average and with one over all batches"
+    for momentum in (.1, None):
+        stats = []
+        for twice in (False, True):
+            learn = row_learner(photos, tmp_path, twice)
+            for block in learn.model[1]: block.norm.momentum = momentum
+            x, y = learn.dls.one_batch()
+            set_seed(0)
+            learn.loss_func(learn.model.train()(x), y).backward()
+            stats.append([b.clone() for b in learn.model.buffers()] + [p.grad for p in learn.model.parameters()])
+        n = len(list(learn.model.buffers()))
+        assert same(stats[0][:n], stats[1][:n]), momentum
+        assert all(torch.allclose(a, b, atol=1e-7) for a, b in zip(*stats))
+        assert all(block.norm.momentum == momentum for block in learn.model[1])
+
+
+def test_twice_is_less_memory_and_can_be_undone(photos, tmp_path):
+    learn = row_learner(photos, tmp_path, twice=False)
+    plain, names = learn.memory(), list(learn.model.state_dict())
+    less = learn.checkpoint_activations().memory()
+    assert less['activations'] < .5 * plain['activations'] and names == list(learn.model.state_dict())
+    assert learn.checkpoint_activations().memory() == less          # not twice around
+    assert learn.checkpoint_activations(blocks=[learn.model[1]]).memory()['activations'] < less['activations']
+    assert learn.checkpoint_activations(False).memory() == plain
+    assert not any('forward' in vars(m) for m in learn.model.modules())
+    with pytest.raises(ValueError, match='no module of the model'): learn.checkpoint_activations(blocks=[Block()])
+    assert not any('forward' in vars(m) for m in learn.model.modules())
+    learn.model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 2))
+    with pytest.raises(ValueError, match='no row of blocks'): learn.checkpoint_activations()
+
+
+def test_twice_with_what_else_there_is(photos, tmp_path):
+    "The finder's copy, half precision, a checkpoint taken up by a learner without, keywords, predictions"
+    learn = row_learner(photos, tmp_path, True, cbs=Checkpoint())
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        learn.lr_find(num_it=12, show_plot=False)
+    before = {k: v.clone() for k, v in learn.model.state_dict().items()}
+    x, _ = learn.dls.one_batch()
+    learn.model.eval()
+    plain = row_learner(photos, tmp_path, False)
+    plain.model.load_state_dict(before)
+    assert torch.equal(learn.model(x), plain.model.eval()(x))
+    assert not torch.equal(learn.model[1][0](torch.ones(1, 6, 8, 8), times=2.), learn.model[1][0](torch.ones(1, 6, 8, 8)))
+    assert same(before, learn.model.state_dict())
+    with quiet(learn): learn.to_bf16().fit(1, 1e-3)
+    learn.to_fp32().save('twice')
+    other = row_learner(photos, tmp_path, False, cbs=Checkpoint(resume=True))
+    with quiet(other): other.fit(2, 1e-3)
+    assert len(other.recorder.values) == 2 and other.load('twice') is other
+
+
+def test_export_knows_nothing_of_it(photos, tmp_path):
+    from lessonlib.checkpoint import load_learner
+    learn = vision_learner(loaders(photos, path=tmp_path), 'resnet18', pretrained=False, path=tmp_path)
+    learn.checkpoint_activations()
+    again = load_learner(learn.export())
+    assert not any('forward' in vars(m) for m in again.model.modules())
+    photo = sorted(photos.glob('*/*.png'))[0]
+    assert torch.equal(learn.predict(photo)[2], again.predict(photo)[2])
+
+
+def test_attention_twice():
+    "Blocks that are given more than a tensor: the mask of a transformer; dropout leaves out the same"
+    grads = []
+    for twice in (False, True):
+        set_seed(0)
+        model = TransformerEncoder(50, 8, 3, 2, 16, dropout=.5)
+        words = torch.tensor([[3, 4, 5, 0], [7, 8, 9, 10]])
+        learn = Learner(DataLoaders.from_tensors((words, words), bs=2, device='cpu'), model, lambda pred, y: pred.square().mean())
+        if twice: learn.checkpoint_activations()
+        assert sum('forward' in vars(m) for m in model.modules()) == 3 * twice
+        model.train()(words).square().sum().backward()
+        grads.append([p.grad for p in model.parameters() if p.grad is not None])
+    assert grads[0] and all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*grads))

@@ -34,4 +34,15 @@ WRONG = {
         # the other way round
         'count = -(-wanted // fits)\nwhile wanted % count: count += 1\nreturn wanted // count, count',
     ],
+    'check_best_block': [
+        # the root, whatever the sizes
+        'return max(1, round(len(sizes) ** .5))',
+        # the block alone: the inputs are forgotten
+        'return min(range(1, len(sizes) + 1), key=lambda k: max(sum(sizes[i:i + k]) for i in range(0, len(sizes), k)))',
+        # the inputs alone
+        'return min(range(1, len(sizes) + 1), key=lambda k: sum(sizes[i - 1] for i in range(k, len(sizes), k)))',
+        # the first of a block is taken for its input
+        'def most(k):\n    starts = range(0, len(sizes), k)\n    return (sum(sizes[i] for i in starts if i)\n'
+        '            + max(sum(sizes[i:i + k]) for i in starts))\nreturn min(range(1, len(sizes) + 1), key=most)',
+    ],
 }
