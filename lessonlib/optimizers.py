@@ -7,7 +7,7 @@ __all__ = ['sgd_step', 'weight_decay', 'l2_reg', 'Optimizer', 'average_grad', 'm
            'average_sqr_grad', 'scale_grad', 'RMSProp', 'step_stat', 'adam_step', 'Adam', 'lamb_step', 'Lamb',
            'lion_step', 'Lion', 'OptimWrapper']
 
-# %% ../nbs/60_optimizers.ipynb #54b2202d
+# %% ../nbs/60_optimizers.ipynb #fbe66c3e
 import inspect
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -20,7 +20,7 @@ from .core import rng_guard
 from .files import did_you_mean
 from .learner import _check_steps_alone
 
-# %% ../nbs/60_optimizers.ipynb #7e5f091a
+# %% ../nbs/60_optimizers.ipynb #3bcb2816
 def sgd_step(
     p: Tensor, lr: float,  # parameter, with its gradient; learning rate
 ):
@@ -51,7 +51,7 @@ def l2_reg(
     """
     p.grad = p.grad.add(p, alpha=wd)
 
-# %% ../nbs/60_optimizers.ipynb #311eaf11
+# %% ../nbs/60_optimizers.ipynb #ecb665d5
 _long = dict(mom='momentum', wd='weight_decay')        # a step's name of a setting -> torch's
 _short = {long: short for short, long in _long.items()}
 
@@ -67,6 +67,7 @@ def _called(cb: Callable) -> str:
     if not isinstance(cb, partial): return getattr(cb, '__name__', type(cb).__name__)
     return f'{_called(cb.func)}({", ".join(f"{k}={v}" for k, v in cb.keywords.items())})'
 
+# %% ../nbs/60_optimizers.ipynb #4d1fc89e
 def _check_setting(name: str, value) -> None:
     "ValueError for a number that cannot be meant"
     share = name in ('mom', 'sqr_mom', 'memory')
@@ -78,15 +79,16 @@ def _check_setting(name: str, value) -> None:
 
 def _groups(params, wd) -> list:
     "Parameters, lists of them or groups, as torch wants them"
-    params = [params] if isinstance(params, Tensor) else list(params)
-    listed = params and not isinstance(params[0], (Tensor, dict, tuple))
-    params = [dict(params=list(group)) for group in params] if listed else params
+    params = [params] if isinstance(params, Tensor) else [
+        dict(p) if isinstance(p, dict) else p for p in params]      # torch writes into groups
+    if params and not isinstance(params[0], (Tensor, dict, tuple)):
+        params = [dict(params=list(group)) for group in params]
     if wd is not None and any(isinstance(g, dict) and 'weight_decay' in g for g in params):
         raise ValueError(f'The groups bring a weight decay of their own. If they come from a '
                          f'Learner, it sets the decay: Learner(..., wd={wd}), or fit(wd={wd})')
     return params
 
-# %% ../nbs/60_optimizers.ipynb #f2071393
+# %% ../nbs/60_optimizers.ipynb #cbd39c1b
 class Optimizer(torch.optim.Optimizer):
     """Calls small steps, one after the other, for every parameter that has a gradient
 
@@ -170,7 +172,7 @@ class Optimizer(torch.optim.Optimizer):
         super().load_state_dict(state_dict)
     def __getstate__(self): return {**super().__getstate__(), 'cbs': self.cbs, 'asks': self.asks}
 
-# %% ../nbs/60_optimizers.ipynb #48ec24b4
+# %% ../nbs/60_optimizers.ipynb #ee751b30
 def average_grad(
     p: Tensor, mom: float,  # parameter, with its gradient; share of the memory kept, 0 … 1
     grad_avg: Tensor = None,  # the memory so far
@@ -202,7 +204,7 @@ def momentum_step(
     """
     p.add_(grad_avg, alpha=-lr)
 
-# %% ../nbs/60_optimizers.ipynb #898b61c6
+# %% ../nbs/60_optimizers.ipynb #80eaf1fb
 def nesterov_step(
     p: Tensor, lr: float,  # parameter, with its gradient; learning rate
     mom: float, grad_avg: Tensor,  # as in `average_grad`, and what it gave
@@ -239,7 +241,7 @@ class MomentumSGD(Optimizer):
         more = dict(mom=mom) if mom else {}
         super().__init__(params, [_decay(decouple_wd), *steps], lr, wd, **more)
 
-# %% ../nbs/60_optimizers.ipynb #c3e86daf
+# %% ../nbs/60_optimizers.ipynb #6e862d3a
 def average_sqr_grad(
     p: Tensor, sqr_mom: float,  # parameter, with its gradient; share of the memory kept, 0 … 1
     sqr_avg: Tensor = None,  # the memory so far
@@ -284,7 +286,7 @@ class RMSProp(Optimizer):
         super().__init__(params, [_decay(decouple_wd), average_sqr_grad, scale_grad, *move], lr, wd,
                          sqr_mom=sqr_mom, eps=eps, **({'mom': mom} if mom else {}))
 
-# %% ../nbs/60_optimizers.ipynb #8ce6d473
+# %% ../nbs/60_optimizers.ipynb #e584cf01
 def step_stat(p: Tensor, step: int = 0,  # parameter; steps it has made so far
 ) -> dict:
     """Counts the steps
@@ -334,7 +336,7 @@ class Adam(Optimizer):
         super().__init__(params, [_decay(decouple_wd), *_averages, adam_step], lr, wd,
                          mom=mom, sqr_mom=sqr_mom, eps=eps)
 
-# %% ../nbs/60_optimizers.ipynb #edbfcfb4
+# %% ../nbs/60_optimizers.ipynb #7db09512
 def lamb_step(
     p: Tensor, lr: float,  # parameter; learning rate: the share of its length that it moves
     mom: float, sqr_mom: float, step: int,  # for debiasing, as in `adam_step`
@@ -371,7 +373,7 @@ class Lamb(Optimizer):
     ):
         super().__init__(params, [*_averages, lamb_step], lr, wd, mom=mom, sqr_mom=sqr_mom, eps=eps)
 
-# %% ../nbs/60_optimizers.ipynb #cc55f767
+# %% ../nbs/60_optimizers.ipynb #38d44eef
 def lion_step(
     p: Tensor, lr: float,  # parameter, with its gradient; how far every number in it moves
     mom: float, memory: float,  # shares of the memory: in the sign, and in what is remembered
@@ -403,7 +405,7 @@ class Lion(Optimizer):
     ):
         super().__init__(params, [weight_decay, lion_step], lr, wd, mom=mom, memory=memory)
 
-# %% ../nbs/60_optimizers.ipynb #f8eb61af
+# %% ../nbs/60_optimizers.ipynb #5d8189e0
 def OptimWrapper(
     params,  # as for any optimiser
     opt: Callable,  # a class of torch.optim, or one that is built like those
