@@ -1,7 +1,7 @@
 """Milliseconds of one step of each optimiser, ours beside torch's and, with a peer, fastai's, for the parameters of a resnet18
 (62 tensors, 11.7 million numbers) and of the 784-30-1 net (4 tensors).
 
-    python benchmarks/optimizers.py [--rounds 15] [--threads 1] [--peer PYTHON]
+    python benchmarks/optimizers.py [--rounds 9] [--threads 1] [--peer PYTHON]
 """
 import argparse
 import subprocess
@@ -16,7 +16,7 @@ from torch import nn
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 from timing import interleaved, machine, median, paired_ratio, table  # noqa: E402
 
-NETS = {'resnet18': 10, '784-30-1': 200}      # steps in a timed run
+NETS = {'resnet18': 3, '784-30-1': 100}      # steps in a timed run
 
 
 def shapes(net: str) -> list:
@@ -85,7 +85,7 @@ def fastai(python: str, threads: int):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--rounds', type=int, default=15)
+    parser.add_argument('--rounds', type=int, default=9)
     parser.add_argument('--threads', type=int, default=1, help='threads of torch')
     parser.add_argument('--peer', help='a Python that has fastai, to measure beside')
     args = parser.parse_args()
