@@ -138,11 +138,15 @@ def _model_part(tensors: dict) -> dict:
     part = {name[6:]: t for name, t in tensors.items() if name.startswith('model.')}
     return part or tensors
 
+def _opt_name(opt) -> str:
+    "Its class, and the steps it is made of, if it says them"
+    return ' '.join([type(opt).__name__, *getattr(opt, 'steps', ())])
+
 def _state(learn: Learner, tensors: dict) -> dict:
     "Puts weights and optimiser into `tensors`; the optimiser's other half as plain values"
     tensors |= {f'model.{name}': value for name, value in learn.model.state_dict().items()}
     if learn.opt is None: return {}
-    return dict(name=type(learn.opt).__name__,
+    return dict(name=_opt_name(learn.opt),
                 state=_split_tensors(learn.opt.state_dict(), 'optim', tensors))
 
 def _meanings(dls) -> dict:
@@ -183,9 +187,9 @@ def _check_state(learn: Learner, file: Path, tensors: dict, optim: dict | None) 
     if not optim: return
     sizes = [len(group['params']) for group in optim['state']['param_groups']]
     ours = [len(group['params']) for group in learn.opt.param_groups]
-    if optim['name'] != type(learn.opt).__name__ or sizes != ours:
+    if optim['name'] != _opt_name(learn.opt) or sizes != ours:
         raise ValueError(f'{file} has the state of {optim["name"]} with parameter groups of '
-                         f'{sizes}, this learner uses {type(learn.opt).__name__} with {ours}. Use '
+                         f'{sizes}, this learner uses {_opt_name(learn.opt)} with {ours}. Use '
                          'the same opt_func and splitter, or load with with_opt=False.')
 
 def _load_state(learn: Learner, tensors: dict, optim: dict | None) -> None:

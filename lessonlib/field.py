@@ -11,7 +11,7 @@ __all__ = ['NormType', 'APScoreBinary', 'RocAucBinary', 'BalancedAccuracy', 'Coh
            'LabelSmoothingCrossEntropyFlat', 'flatten_check', 'FieldMetric', 'skm_to_fastai', 'top_k_accuracy',
            'exp_rmspe', 'download_url', 'download_images', 'resize_images', 'to_np', 'default_split',
            'num_features_model', 'apply_init', 'get_c', 'show_at', 'subplots', 'doc', 'progress_bar', 'master_bar',
-           'Adam', 'RAdam', 'OptimWrapper', 'synth_learner']
+           'RAdam', 'synth_learner']
 
 # %% ../nbs/98_field.ipynb #96f9a170
 import csv, hashlib, inspect, math, re, shutil
@@ -39,7 +39,7 @@ from .files import (_open_url, _short, atomic_path, did_you_mean, DiskFull, down
 from .images import _one_of, open_image
 from .items import get_image_files
 from .language_model import CrossEntropyLossFlat
-from .learner import adamw, Learner
+from .learner import Learner
 from .progress import FiniteLoss, FrozenNorm
 from .tokens import LMLoader
 
@@ -696,23 +696,6 @@ def _no_decay_here(wd: float | None) -> None:
     if wd is not None: raise ValueError(
         f'The learner sets the weight decay: Learner(..., wd={wd}), or fit(wd={wd})')
 
-def Adam(params, lr=1e-3,  # as for any optimiser
-    mom: float = .9, sqr_mom: float = .99, eps: float = 1e-5,  # torch's betas and eps
-    wd: float = None,  # refused: it is the learner's
-    decouple_wd: bool = True,  # False: decay goes through the gradient
-) -> torch.optim.Optimizer:
-    """torch's AdamW, or its Adam, under the names of fastai
-
-    Args:
-        params, lr: as for any optimiser
-        mom, sqr_mom, eps: torch's betas and eps
-        wd: refused: it is the learner's
-        decouple_wd: False: decay goes through the gradient
-    """
-    _no_decay_here(wd)
-    make = adamw if decouple_wd else torch.optim.Adam
-    return make(params, lr=lr, betas=(mom, sqr_mom), eps=eps)
-
 def RAdam(params, lr=1e-3,  # as for any optimiser
     mom: float = .9, sqr_mom: float = .99, eps: float = 1e-5,  # torch's betas and eps
     wd: float = None,  # refused: it is the learner's
@@ -727,18 +710,6 @@ def RAdam(params, lr=1e-3,  # as for any optimiser
     _no_decay_here(wd)
     return torch.optim.RAdam(params, lr=lr, betas=(mom, sqr_mom), eps=eps,
                              decoupled_weight_decay=True)
-
-def OptimWrapper(params, opt: Callable,  # a class of torch's optimisers
-    **kwargs,  # for it
-) -> torch.optim.Optimizer:
-    """An optimiser of torch, which needs no wrapping here
-
-    Args:
-        params, opt: a class of torch's optimisers
-        kwargs: for it
-    """
-    names = dict(mom='momentum', wd='weight_decay')
-    return opt(params, **{names.get(name, name): value for name, value in kwargs.items()})
 
 TerminateOnNaNCallback, BnFreeze = FiniteLoss, FrozenNorm     # every learner has both
 

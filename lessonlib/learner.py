@@ -8,7 +8,7 @@ __all__ = ['event_names', 'norm_types', 'default_callbacks', 'CancelStepExceptio
            'Announcer', 'adamw', 'one_group', 'layer_rates', 'LayerGroups', 'Learner', 'Recorder']
 
 # %% ../nbs/11_learner.ipynb #208b2755
-import copy, re, time
+import copy, inspect, re, time
 from collections.abc import Callable
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -250,6 +250,17 @@ def _not_decayed(model: nn.Module) -> set:
               if name.rpartition('.')[2].startswith('bias')]
     return {id(p) for p in _norm_params(model) + biases}
 
+# %% ../nbs/11_learner.ipynb #b3b00f52
+def _check_steps_alone(opt_func: Callable) -> None:
+    "TypeError for an optimiser that wants the loss several times a step"
+    while isinstance(opt_func, partial): opt_func = opt_func.func
+    step = getattr(opt_func, 'step', None)
+    closure = step and inspect.signature(step).parameters.get('closure')
+    if closure and closure.default is closure.empty:
+        raise TypeError(f'{opt_func.__name__} wants to compute the loss several times a step (a '
+                        'closure), and a Learner computes it once a batch. Use opt_func=adamw, or '
+                        'a loop of your own.')
+
 # %% ../nbs/11_learner.ipynb #549bdd5a
 def layer_rates(
     lr,  # a number, a list with one for each group, slice(a, b) or slice(b)
@@ -295,6 +306,7 @@ class LayerGroups:
                                               weight_decay=self.wd if decays else 0.))
         self.n_layer_groups = len(layer_groups)
         opt_func, name = _of_torch(self.opt_func), getattr(self.opt_func, '__name__', 'opt_func')
+        _check_steps_alone(opt_func)
         self.opt = opt_func(groups, lr=layer_rates(self.lr, self.n_layer_groups)[-1])
         if not hasattr(self.opt, 'param_groups'): raise TypeError(
             f'{name} knows no parameter groups. A Learner takes optimisers that are built as those '

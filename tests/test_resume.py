@@ -27,12 +27,14 @@ from lessonlib.batches import DataLoaders, TensorDataLoader, _generators, accura
 from lessonlib.checkpoint import Checkpoint, read_tensors
 from lessonlib.core import get_rng_state, set_seed
 from lessonlib.learner import Callback, CancelBatchException, Learner
+from lessonlib.optimizers import Adam
 
 pytestmark = pytest.mark.xdist_group("resume")   # its processes are started once
 EPOCHS, ITEMS, BATCH = 3, 44, 8   # 6 batches an epoch, the last of 4 items
 KINDS = {'tensors': dict(opt='adamw'), 'tensors-own-generator': dict(opt='sgd', generator=True),
          'workers-0': dict(opt='sgd', workers=0), 'workers-2': dict(opt='adamw', workers=2),
-         'accumulate': dict(opt='sgd', accumulate=3), 'frozen': dict(opt='adamw', frozen=True)}
+         'accumulate': dict(opt='sgd', accumulate=3), 'frozen': dict(opt='adamw', frozen=True),
+         'steps': dict(opt='steps')}
 
 
 class Noisy(Dataset):
@@ -99,7 +101,7 @@ def build(folder, kind):
     cbs = [Schedule, Remember] + ([Accumulate(how['accumulate'])] if 'accumulate' in how else [])
     one_hot_rmse = type('Rmse', (), {'__call__': lambda self, p, t: rmse(p, F.one_hot(t, 3).float())})()
     return Learner(DataLoaders(train, valid, device='cpu'), model, F.cross_entropy, path=folder,
-                   opt_func=momentum if how['opt'] == 'sgd' else None, lr=.02, cbs=cbs,
+                   opt_func=dict(sgd=momentum, steps=Adam).get(how['opt']), lr=.02, cbs=cbs,
                    metrics=[accuracy, one_hot_rmse])
 
 
