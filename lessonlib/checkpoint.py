@@ -262,6 +262,7 @@ def _callback_states(learn: Learner, tensors: dict) -> dict:
     "What callbacks remember; TypeError if neither JSON nor `tensors` can hold it"
     states = {}
     for name, cb in _named_cbs(learn).items():
+        if not cb.run: continue      # it keeps quiet in this process, and was never prepared
         states[name] = _split_tensors(cb.state_dict(), f'cb.{name}', tensors)
         try: json.dumps(states[name])
         except TypeError as error:
