@@ -3,7 +3,7 @@
     python benchmarks/two_processes.py [--rounds 5] [--threads 1]
 
 The two processes see together the batches of the one. Both wait while the other is timed: they are started once, and told
-when to train. With --peer the same for a Python that has fastai and accelerate, whose `distrib_ctx` wraps the model in torch's DDP.
+when to train. Beside them a loop by hand with torch's DistributedDataParallel.
 """
 import argparse
 import os
