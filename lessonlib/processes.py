@@ -6,7 +6,7 @@
 __all__ = ['ProcessLost', 'rank_distrib', 'num_distrib', 'rank0_first', 'DistributedTrainer', 'launch', 'write_shards',
            'ShardItem', 'get_shards', 'ShardOrder', 'StreamLoader']
 
-# %% ../nbs/63_processes.ipynb #e83262de
+# %% ../nbs/63_processes.ipynb #d6536926
 import ast, builtins, dis, inspect, io, json, os, re, signal, socket, subprocess, sys, tarfile
 import tempfile, threading, time
 from collections import Counter
@@ -33,7 +33,7 @@ from .files import _path, _short, new_folder
 from .learner import Callback, Learner
 from .progress import _Gather, ProgressCallback
 
-# %% ../nbs/63_processes.ipynb #fa31398a
+# %% ../nbs/63_processes.ipynb #f9c82d38
 def _sizes(n: int, number: int) -> list:
     "How many of n items each of some processes has: as even as it goes, none or two at least"
     used = min(number, max(1, n // 2))
@@ -45,7 +45,7 @@ def _mine(rows: Sequence, rank: int, number: int) -> Sequence:
     start = sum(sizes[:rank])
     return rows[start:start + sizes[rank]] if sizes[rank] else rows[:2]
 
-# %% ../nbs/63_processes.ipynb #3e2b72df
+# %% ../nbs/63_processes.ipynb #7dcb0785
 class _Part:
     "Batches of positions, drawn alike in all processes and cut to those of this one"
     def __init__(self, batches, rank, number):
@@ -71,7 +71,7 @@ def _torch_part(dl: DataLoader, rank: int, number: int, times: int = 1) -> tuple
     return (DataLoader(dl.dataset, batch_sampler=_Part(batches, rank, number), **how), bs,
             len(dl.sampler))
 
-# %% ../nbs/63_processes.ipynb #d8c76b2a
+# %% ../nbs/63_processes.ipynb #19c33c3d
 class _Share:
     "A loader of which this process sees its rows of each batch that all processes have together"
     def __init__(self, dl, rank: int, number: int, training: bool):
@@ -122,7 +122,7 @@ class _Share:
                 batch = map_tensors(lambda t: cut(t) if t.ndim else t, batch)
             yield batch
 
-# %% ../nbs/63_processes.ipynb #dd0cfebf
+# %% ../nbs/63_processes.ipynb #ba99cfe5
 class ProcessLost(SystemExit): "Ends this process with one sentence: another one has stopped"
 
 _joined = {}  # the store that all processes can read, and how long they wait for one another
@@ -156,7 +156,7 @@ def _from_first(thing):
     _together(dist.broadcast_object_list, things := [thing])
     return things[0]
 
-# %% ../nbs/63_processes.ipynb #dccfd1ef
+# %% ../nbs/63_processes.ipynb #682286b0
 def rank_distrib() -> int:
     "Number of this process among those that train together, from 0"
     return _processes()[0]
@@ -197,7 +197,7 @@ def _tell(error: BaseException) -> None:
         dist.destroy_process_group()
     except Exception: pass     # its own error is the one to be seen
 
-# %% ../nbs/63_processes.ipynb #0223c5d4
+# %% ../nbs/63_processes.ipynb #3b31f58a
 class DistributedTrainer(Callback):
     "Trains one model with several processes, of which each has its rows of every batch"
     order, share, norms = -1000, None, ()
@@ -318,7 +318,7 @@ class DistributedTrainer(Callback):
     def state_dict(self): return dict(random=_from_all(get_rng_state()))
     def load_state_dict(self, state): set_rng_state(state['random'][_processes()[0]])
 
-# %% ../nbs/63_processes.ipynb #a774ce3c
+# %% ../nbs/63_processes.ipynb #9739b6c8
 @patch
 @contextmanager
 def distributed(self: Learner,
@@ -353,7 +353,7 @@ def distrib_ctx(self: Learner, **kwargs):  # timeout
     """
     return self.distributed(**kwargs)
 
-# %% ../nbs/63_processes.ipynb #04e8e772
+# %% ../nbs/63_processes.ipynb #4bc2e959
 def launch(
     script: str | Path | Callable,  # a file, or a function that imports inside itself what it needs
     *args,  # numbers and texts for the function, or words for the script
@@ -390,7 +390,7 @@ def launch(
                  for r in range(n)]
         return _watch([[sys.executable, str(file), *words]] * n, ranks, timeout, show)
 
-# %% ../nbs/63_processes.ipynb #83fa0f3e
+# %% ../nbs/63_processes.ipynb #95264d06
 def _as_script(function: Callable, args: tuple, folder: Path) -> Path:
     "A script of a function and a call of it; ValueError if it could not run alone"
     outside = sorted(_outer_names(function.__code__) - {*dir(builtins)})
@@ -437,7 +437,7 @@ def _watch(commands: list, envs: list, timeout: float | None, show: bool) -> str
     for ear in ears: ear.join(5)
     return _verdict([p.returncode for p in running], failed, late, timeout, ''.join(lines))
 
-# %% ../nbs/63_processes.ipynb #c6cf9968
+# %% ../nbs/63_processes.ipynb #493d050b
 def _end(process) -> None:
     "Ends a process, and what it has started"
     try: os.killpg(process.pid, signal.SIGKILL)
@@ -457,7 +457,7 @@ def _verdict(codes: list, failed: int | None, late: list, timeout: float, text: 
     raise RuntimeError(f'Process {first} of {len(codes)} {how}. The last that was printed:\n'
                        f'{text[-1500:]}')
 
-# %% ../nbs/63_processes.ipynb #894aa8a1
+# %% ../nbs/63_processes.ipynb #dfaa8998
 def write_shards(
     samples: Iterable[dict],  # suffix -> bytes, path of a file, or anything JSON can hold
     folder: str | Path,  # a new place, or an empty folder
@@ -503,7 +503,7 @@ def _pack(archive, sample: dict, number: str) -> None:
         note.size = len(value)
         archive.addfile(note, io.BytesIO(value))
 
-# %% ../nbs/63_processes.ipynb #eab5f3f9
+# %% ../nbs/63_processes.ipynb #5dfb812c
 class ShardItem:
     """A sample in a shard: where its parts are, which are read when they are asked for
 
@@ -557,7 +557,7 @@ def get_shards(
             f'this one has {", ".join(item.parts)}. Pack it again, or say which parts you need')
     return items
 
-# %% ../nbs/63_processes.ipynb #23a678fd
+# %% ../nbs/63_processes.ipynb #8b1ceb66
 def _index(file: Path) -> Iterator[ShardItem]:
     "The samples of one shard: only heads of its files are read, and nothing is unpacked"
     if not file.is_file(): raise FileNotFoundError(f'There is no shard {file}')
@@ -578,7 +578,7 @@ def _index(file: Path) -> Iterator[ShardItem]:
                          'again.') from None
     return [ShardItem(str(file), key, parts) for key, parts in found.items()]
 
-# %% ../nbs/63_processes.ipynb #7100b863
+# %% ../nbs/63_processes.ipynb #5b4abcf9
 class ShardOrder:
     """Positions of items for a loader's `sampler`: shards in any order, samples mixed in a window
 
@@ -617,7 +617,7 @@ def _mixed(stream: Iterable, window: int, draws: Tensor) -> Iterator:
         held[i], held[-1] = held[-1], held[i]
         yield held.pop()
 
-# %% ../nbs/63_processes.ipynb #9f9eb990
+# %% ../nbs/63_processes.ipynb #1b2a2866
 class StreamLoader(_Loader):
     """Batches of samples that come one by one, each time from the start
 
