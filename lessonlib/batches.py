@@ -436,6 +436,7 @@ def _that_count(targ, ignore: int = -100):
 
 def _loss_weight(learn):
     "How much the loss of this batch counts: what its own mean was divided by, if that is known"
+    if whole := vars(learn).get('whole_batch'): return whole[0]   # of all processes that train
     loss, known = learn.loss_func, (nn.CrossEntropyLoss, nn.NLLLoss)
     if len(learn.yb) != 1 or hasattr(loss, 'count') or not isinstance(loss, known):
         return _weight(learn)

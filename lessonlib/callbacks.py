@@ -194,7 +194,8 @@ class GradientAccumulation(Callback):
         if not learn.training: return
         weight = _loss_weight(learn)      # what the mean was divided by: mostly the items
         learn.loss_grad = learn.loss_grad * weight
-        self.count, self.items = self.count + weight, self.items + len(learn.xb[0])
+        whole = vars(learn).get('whole_batch') or (0, len(learn.xb[0]))   # of all processes
+        self.count, self.items = self.count + weight, self.items + whole[1]
     def after_backward(self):
         last = self.learn.iter + 1 == self.learn.n_iter
         if self.items < self.n_acc and not last: raise CancelBatchException

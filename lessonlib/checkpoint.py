@@ -39,6 +39,7 @@ def write_tensors(
         tensors: name -> tensor
         info: anything JSON can hold
     """
+    if _processes()[0]: return    # of several processes that train together the first one writes
     whole, memory = {}, set()
     for name, tensor in tensors.items():
         tensor = tensor.detach().cpu().contiguous()
@@ -54,6 +55,12 @@ def write_tensors(
             raise OSError(f'{file} cannot be written: {error}') from None
 
 # %% ../nbs/13_checkpoint.ipynb #5d14e5d1
+def _processes() -> tuple:
+    "Number of this process among those that train together, and how many they are"
+    together = torch.distributed.is_available() and torch.distributed.is_initialized()
+    if not together: return 0, 1
+    return torch.distributed.get_rank(), torch.distributed.get_world_size()
+
 def _checksum(tensors: dict, note: str) -> str:
     crc = zlib.crc32(note.encode())
     for name in sorted(tensors):
@@ -251,6 +258,7 @@ def load(self: Learner,
         name: as in `save`
         with_opt: the optimiser's state too, if the file has it
     """
+    if _processes()[1] > 1: torch.distributed.barrier()   # the first one may still be writing it
     tensors, info = read_tensors(file := self.model_file(name))
     optim = info.get('optim') if with_opt else None
     if optim and self.opt is None: self.create_opt()
@@ -272,6 +280,7 @@ def _callback_states(learn: Learner, tensors: dict) -> dict:
     "What callbacks remember; TypeError if neither JSON nor `tensors` can hold it"
     states = {}
     for name, cb in _named_cbs(learn).items():
+        if not cb.run: continue      # it keeps quiet in this process, and was never prepared
         states[name] = _split_tensors(cb.state_dict(), f'cb.{name}', tensors)
         try: json.dumps(states[name])
         except TypeError as error:
@@ -365,6 +374,7 @@ class Checkpoint(Callback):
         tensors |= {f'optim.grad.{k}': p.grad for k, p in params.items() if p.grad is not None}
         random = dict(now=_random_state(learn.dls), epoch=self.epoch_random if batches else None)
         info = dict(kind='checkpoint', fit=learn.n_fits, epoch=epoch, batches=batches,
+                    processes=_processes()[1],
                     n_iter=len(learn.dls.train), optim=optim, meanings=_meanings(learn.dls),
                     settings=_settings(learn.model),
                     callbacks=_callback_states(learn, tensors),
@@ -380,13 +390,18 @@ class Checkpoint(Callback):
             param.requires_grad_(name not in info['frozen'])
             grad = tensors.get(f'optim.grad.{name}')
             if grad is not None: param.grad = grad.clone().to(param.device)
+        _set_random_state(learn.dls, _join_tensors(info['random'], tensors)['now'])
         for name, state in info['callbacks'].items():
             named[name].load_state_dict(_join_tensors(state, tensors))
-        _set_random_state(learn.dls, _join_tensors(info['random'], tensors)['now'])
 
 # %% ../nbs/13_checkpoint.ipynb #02e1e83a
 def _check_checkpoint(learn: Learner, file: Path, tensors: dict, info: dict) -> None:
     "ValueError for a checkpoint of another model, other callbacks, other data or a longer fit"
+    then, now = info.get('processes', 1), _processes()[1]
+    if then != now: raise ValueError(
+        f'{file} was written by a fit of {then} process(es), and this is one of {now}: orders and '
+        f'random numbers cannot go on. Start {then}, or begin a new fit with its weights: '
+        f'learn.load({file.stem!r}, with_opt=False)')
     _check_state(learn, file, tensors, info['optim'])
     _check_meanings(learn, file, info)
     lacking = [name for name in info['callbacks'] if name not in _named_cbs(learn)]

@@ -157,10 +157,6 @@ def _say_instead(name: str):
     raise LeftOut(str(Answer(next(row for row in field_names('method') if row.name == name))))
 
 @patch
-def distrib_ctx(self: Learner, *args, **kwargs):
-    "Left out: says what to do instead"
-    _say_instead('Learner.distrib_ctx')
-@patch
 def parallel_ctx(self: Learner, *args, **kwargs):
     "Left out: says what to do instead"
     _say_instead('Learner.parallel_ctx')
