@@ -25,6 +25,7 @@ methods = {
     'no_bar': 'progress',
     'no_logging': 'progress',
     'parallel_ctx': 'field',
+    'precompute': 'precompute',
     'predict': 'progress',
     'save': 'checkpoint',
     'set_hyper': 'schedules',

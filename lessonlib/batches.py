@@ -92,7 +92,7 @@ class TensorDataLoader(_Loader):
         """
         now = dict(bs=self.batch_size, shuffle=self.shuffle, drop_last=self.drop_last,
                    generator=self.generator)
-        return TensorDataLoader(*self.tensors, **{**now, **changes})
+        return type(self)(*self.tensors, **{**now, **changes})
 
     def to(self, device) -> 'TensorDataLoader':  # where the tensors go
         """Moves the tensors
