@@ -70,7 +70,7 @@ def _probe_room(folder: Path, size: int = 2**16) -> None:
         while size > 0: size -= file.write(bytes(min(size, 2**24)))
         file.flush()
 
-# %% ../nbs/02_files.ipynb #c3f61352
+# %% ../nbs/02_files.ipynb #378f35e2
 def _free_ram() -> int | None:
     "Bytes that this process may still take, if the system tells"
     limits, group = [], Path('/sys/fs/cgroup')

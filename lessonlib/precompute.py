@@ -44,19 +44,20 @@ def _two_halves(learn: Learner) -> tuple:
     raise ValueError('Nothing of the head is trained, so that features would be of no use. '
                      'learn.freeze() trains the last layer group.')
 
-# %% ../nbs/38_precompute.ipynb #caeff34b
-def _stays(layer: nn.Module, x: Tensor) -> bool:
-    "Whether a layer does to x, in every epoch, what it does in evaluation"
-    if params := [*layer.parameters()]: return not any(p.requires_grad for p in params)
-    if any(isinstance(m, norm_types) for m in layer.modules()): return False
-    with modes_kept(layer): return torch.equal(layer.train()(x.clone()), layer.eval()(x.clone()))
-
+# %% ../nbs/38_precompute.ipynb #275d22b4
 def _through(layers: list, inputs: tuple) -> Tensor:
     "Inputs through one layer after another"
     x = layers[0](*inputs)
     for layer in layers[1:]: x = layer(x)
     if isinstance(x, Tensor): return x
     raise TypeError(f'The body gives a {type(x).__name__}, and features are one tensor')
+
+# %% ../nbs/38_precompute.ipynb #caeff34b
+def _stays(layer: nn.Module, x: Tensor) -> bool:
+    "Whether a layer does to x, in every epoch, what it does in evaluation"
+    if params := [*layer.parameters()]: return not any(p.requires_grad for p in params)
+    if any(isinstance(m, norm_types) for m in layer.modules()): return False
+    with modes_kept(layer): return torch.equal(layer.train()(x.clone()), layer.eval()(x.clone()))
 
 def _cut(learn: Learner) -> tuple:
     "Layers whose answers stay, those that learn, and features and targets of a few items"
@@ -93,6 +94,7 @@ def _bytes(value) -> bytes:
     stat = os.stat(value)
     return f'{os.fspath(value)!r} {stat.st_size} {stat.st_mtime_ns}'.encode()
 
+# %% ../nbs/38_precompute.ipynb #50eab425
 def _tensors(modules: list) -> list:
     "All tensors that some modules have"
     return [t for module in modules for t in module.state_dict(keep_vars=True).values()]
