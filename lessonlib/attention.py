@@ -488,6 +488,16 @@ class TransformerClassifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # (bs, n) numbers of words; scores (bs, n_out)
         return self.head(self.drop(pooled(self.encoder, x)))
+    def halves(self) -> tuple:
+        "What is before the dropout, and the rest: `precompute` asks the first only once"
+        return _Pooled(self.encoder), nn.Sequential(self.drop, self.head)
+
+class _Pooled(nn.Module):
+    "An encoder and the mean of its vectors"
+    def __init__(self, encoder: TransformerEncoder):
+        super().__init__()
+        self.encoder = encoder
+    def forward(self, x: Tensor) -> Tensor: return pooled(self.encoder, x)
 
 def transformer_splitter(model: TransformerClassifier,  # split by depth
 ) -> list:

@@ -92,7 +92,7 @@ class TensorDataLoader(_Loader):
         """
         now = dict(bs=self.batch_size, shuffle=self.shuffle, drop_last=self.drop_last,
                    generator=self.generator)
-        return TensorDataLoader(*self.tensors, **{**now, **changes})
+        return type(self)(*self.tensors, **{**now, **changes})
 
     def to(self, device) -> 'TensorDataLoader':  # where the tensors go
         """Moves the tensors
@@ -106,8 +106,8 @@ class TensorDataLoader(_Loader):
 
     def __repr__(self) -> str:
         shapes = ', '.join(str(tuple(tensor.shape[1:])) for tensor in self.tensors)
-        return (f'TensorDataLoader of {len(self.dataset)} items of {shapes}, {len(self)} batches '
-                f'of {self.batch_size}, ' + ('shuffled' if self.shuffle else 'in order'))
+        return (f'{type(self).__name__} of {len(self.dataset)} items of {shapes}, {len(self)} '
+                f'batches of {self.batch_size}, ' + ('shuffled' if self.shuffle else 'in order'))
 
 # %% ../nbs/10_batches.ipynb #38b794df
 class Vocab(list):

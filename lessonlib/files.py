@@ -70,6 +70,18 @@ def _probe_room(folder: Path, size: int = 2**16) -> None:
         while size > 0: size -= file.write(bytes(min(size, 2**24)))
         file.flush()
 
+# %% ../nbs/02_files.ipynb #378f35e2
+def _free_ram() -> int | None:
+    "Bytes that this process may still take, if the system tells"
+    limits, group = [], Path('/sys/fs/cgroup')
+    try:
+        line = re.search(r'MemAvailable:\s+(\d+) kB', Path('/proc/meminfo').read_text())
+        if line: limits.append(int(line[1]) * 1024)
+        top = (group/'memory.max').read_text().strip()
+        if top.isdigit(): limits.append(int(top) - int((group/'memory.current').read_text()))
+    except (OSError, ValueError): pass
+    return min(limits) if limits else None
+
 # %% ../nbs/02_files.ipynb #f250101a
 try: import fcntl
 except ImportError: fcntl = None     # Windows

@@ -130,8 +130,20 @@ class TextClassifier(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         pieces = read_whole(self.encoder, x, self.seq_len, self.max_len, self.pad)
         return self.head(concat_pool(*pieces))
+    def halves(self) -> tuple:
+        "What is before the head as a module, and the head: `precompute` asks the first only once"
+        return _Reading(self), self.head
 
 # %% ../nbs/52_text_classifier.ipynb #19a3e318
+class _Reading(nn.Module):
+    "What a `TextClassifier` does before its head"
+    def __init__(self, whole: TextClassifier):
+        super().__init__()
+        self.encoder, self.how = whole.encoder, (whole.seq_len, whole.max_len, whole.pad)
+    def forward(self, x: Tensor) -> Tensor:
+        return concat_pool(*read_whole(self.encoder, x, *self.how))
+    def extra_repr(self) -> str: return f'seq_len, max_len, pad: {self.how}'
+
 def text_groups(model: TextClassifier) -> list:
     "Parameters in layer groups: the embedding, each layer of the encoder, the head"
     parts = [model.encoder.encoder, *model.encoder.rnns, model.head]
