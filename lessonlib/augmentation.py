@@ -11,6 +11,7 @@ __all__ = ['get_transforms', 'imagenet_stats', 'resample', 'Move', 'Flip', 'Rota
 import copy, math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, InitVar
+from itertools import accumulate
 from numbers import Real
 
 import torch
@@ -22,7 +23,7 @@ from torchvision.transforms.v2 import functional as V
 
 from .core import rng_guard
 from .data_block import BlockDataLoaders, BlockLoader
-from .images import _canvas, _kind, _one_of, _read_size, Resize, Transform
+from .images import _canvas, _kind, _one_of, _read_size, Cuts, Resize, Transform
 
 # %% ../nbs/24_augmentation.ipynb #0420f9b2
 def _identity(n: int) -> Tensor:
@@ -44,10 +45,10 @@ def _places(matrix: Tensor, here: tuple, size: tuple, device) -> Tensor:
     m = (matrix * scale[:, None]).to(torch.float32).to(device)
     h, w = size
     y, x = (torch.arange(n, device=device) + (.5 - n / 2) for n in (h, w))
-    grid = torch.empty(len(m), h, w, 2, device=device)
-    for row in range(2): torch.add(*_along(m, row, x, y), out=grid[..., row])
-    if not flat: grid /= torch.add(*_along(m, 2, x, y)).clamp_(min=.05)[..., None]
-    return grid
+    grid = torch.empty(2, len(m), h, w, device=device)   # all x, then all y: faster to write
+    for row in range(2): torch.add(*_along(m, row, x, y), out=grid[row])
+    if not flat: grid /= torch.add(*_along(m, 2, x, y)).clamp_(min=.05)
+    return grid.permute(1, 2, 3, 0)
 
 def _along(m: Tensor, row: int, x: Tensor, y: Tensor) -> tuple:
     "The two parts of a row of the matrix times all places: one by rows, one by columns"
@@ -258,6 +259,16 @@ def _relight(x: Tensor, factor: Tensor, summand: Tensor) -> Tensor:
     colour.mul_(a).add_(b).sigmoid_()
     return x
 
+def _relit(x: Tensor, factor: Tensor, summand: Tensor, steps: int = 4096) -> Tensor:
+    "The same for what was bytes, 0 to 255, as floats from 0 to 1: looked up in a table"
+    same = bool((factor == 1).all()) and bool((summand == 0).all())
+    if same or x.shape[1] == 4 or x[0].numel() < 2 * steps:
+        return _relight(x.div_(255), factor, summand)
+    curve = torch.linspace(0, 1, steps + 1, device=x.device).expand(len(x), 1, 1, -1).clone()
+    first = torch.arange(len(x), device=x.device).view(-1, 1, 1, 1) * (steps + 1)
+    index = torch.add(first + .5, x, alpha=steps / 255).int()
+    return _relight(curve, factor, summand).flatten().index_select(0, index.flatten()).view_as(x)
+
 # %% ../nbs/24_augmentation.ipynb #c7616c9b
 @dataclass
 class Brightness(Move):
@@ -387,7 +398,7 @@ class Augment(Transform):
         size = self.size or here
         idle = not self.moves and self.min_scale == 1 and self.ratio == (1, 1)
         if size == here and (idle or not train): return sample
-        n = len(next(x for x, kind in zip(sample, kinds) if kind))
+        n = len(next(getattr(x, 'shapes', x) for x, kind in zip(sample, kinds) if kind))
         plan = (*self.draw(n, here, train), size)
         move = dict(Image=self._pictures, Mask=self._masks, KeyPoints=self._points,
                     BoundingBoxes=self._boxes)
@@ -426,16 +437,36 @@ class Augment(Transform):
 
     def _pictures(self, x, matrix, factor, summand, size):
         "New pictures, floats; bytes are scaled to 0 to 1"
-        plain, many = x.as_subclass(Tensor), len(x)
-        if x.device.type == 'cpu': many = max(torch.get_num_threads(), 2**19 // plain[0].numel())
-        done = []
-        for start in range(0, len(x), many):
-            rows = slice(start, start + many)
-            new = resample(plain[rows], matrix[rows], size, self.mode, self.pad_mode)
-            if plain.dtype == torch.uint8: new /= 255
-            if self.mode == 'bicubic': new.clamp_(0, 1)
-            done.append(_relight(new, factor[rows], summand[rows]))
-        return (done[0] if len(done) == 1 else torch.cat(done)).as_subclass(type(x))
+        if isinstance(x, Cuts):
+            boxes, pieces = torch.tensor(x.boxes, dtype=torch.float64), x.pictures()
+            matrix = _cut_matrix(boxes, x.canvas_size) @ matrix
+        else:
+            many = max(torch.get_num_threads(), 2**19 // x[0].numel())
+            pieces = x.as_subclass(Tensor).split(many if x.device.type == 'cpu' else len(x))
+        new = pieces[0].new_empty(len(matrix), pieces[0].shape[1], *size, dtype=torch.float32)
+        for i, piece in zip(accumulate(map(len, pieces)), pieces):
+            rows, most = slice(i - len(piece), i), 255 if piece.dtype == torch.uint8 else 1
+            looked = resample(piece, matrix[rows], size, self.mode, self.pad_mode)
+            if self.mode == 'bicubic': looked.clamp_(0, most)
+            new[rows] = (_relit if most > 1 else _relight)(looked, factor[rows], summand[rows])
+        return new.as_subclass(tv_tensors.Image if isinstance(x, Cuts) else type(x))
+
+    def wants(self, here: tuple,  # (height, width) that pictures are to have before
+    ) -> tuple:  # the size of the new ones; how large those before should be: None if all is idle
+        """What follows for a `Resize` that comes just before
+
+        Args:
+            here: (height, width) that pictures are to have before
+
+        Returns:
+            the size of the new ones; how large those before should be: None if all is idle
+        """
+        size, zoom = self.size or here, math.prod(getattr(m, 'max_zoom', 1) for m in self.moves)
+        if size == here and not self.moves and (self.min_scale, self.ratio) == (1, (1, 1)):
+            return size, None
+        stretch = max(self.ratio[1], 1 / self.ratio[0]) / self.min_scale
+        most = max(size[0] / here[0], size[1] / here[1]) * zoom * math.sqrt(stretch)
+        return size, tuple(math.ceil(n * most) for n in here)   # nothing is ever enlarged
 
     def _masks(self, x, matrix, factor, summand, size):
         "New masks: the nearest pixel, never a mixture"
@@ -555,7 +586,7 @@ class RandomResizedCrop(Resize):
     def smallest(self, train):
         if not train: return self.size
         most = math.sqrt(max(self.ratio[1], 1 / self.ratio[0]) / self.min_scale)
-        return tuple(math.ceil(n * most) for n in self.size)
+        return tuple(math.ceil(n * most) for n in super().smallest(train))
     def _throw(self, train): return tuple(torch.rand(4).tolist()) if train else (.5, .5)
 
 # %% ../nbs/24_augmentation.ipynb #93fec990
