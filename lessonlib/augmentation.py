@@ -11,7 +11,7 @@ __all__ = ['get_transforms', 'imagenet_stats', 'resample', 'Move', 'Flip', 'Rota
 import copy, math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, InitVar
-from itertools import accumulate
+from functools import reduce
 from numbers import Real
 
 import torch
@@ -38,11 +38,11 @@ def _rotation(degrees: Tensor) -> Tensor:
     return new
 
 # %% ../nbs/24_augmentation.ipynb #a3a99490
-def _places(matrix: Tensor, here: tuple, size: tuple, device) -> Tensor:
-    "Where each new pixel looks, as grid_sample counts: (n, height, width, 2) from -1 to 1"
+def _places(matrix: Tensor, here: list, size: tuple, device) -> Tensor:
+    "Where each new pixel looks, as grid_sample counts, from -1 to 1; here: (height, width) of each"
     flat = bool((matrix[:, 2] == torch.tensor([0., 0, 1]).double()).all())   # no perspective
-    scale = torch.tensor([2 / here[1], 2 / here[0], 1.]).double()
-    m = (matrix * scale[:, None]).to(torch.float32).to(device)
+    scale = torch.tensor([[2 / w, 2 / h, 1.] for h, w in here]).double()
+    m = (matrix * scale[..., None]).to(torch.float32).to(device)
     h, w = size
     y, x = (torch.arange(n, device=device) + (.5 - n / 2) for n in (h, w))
     grid = torch.empty(2, len(m), h, w, device=device)   # all x, then all y: faster to write
@@ -57,7 +57,7 @@ def _along(m: Tensor, row: int, x: Tensor, y: Tensor) -> tuple:
 
 def _look(x: Tensor, matrix: Tensor, size: tuple, mode='bilinear', pad_mode='reflection') -> Tensor:
     "Every new pixel of a batch of floats looks up its place, whatever the scale"
-    grid = _places(matrix, tuple(x.shape[-2:]), size, x.device)
+    grid = _places(matrix, [x.shape[-2:]] * len(x), size, x.device)
     return F.grid_sample(x, grid, mode, pad_mode, align_corners=False)
 
 # %% ../nbs/24_augmentation.ipynb #5086e4bd
@@ -71,14 +71,15 @@ def _average(x: Tensor, matrix: Tensor, block: int) -> tuple:
     if block == 1: return x, matrix
     H, W = x.shape[-2:]
     h, w = H // block, W // block
-    x = sum(x[..., i:h * block:block, :] for i in range(block))
-    x = sum(x[..., i:w * block:block] for i in range(block))
+    x = x.float()
+    x = reduce(torch.add, [x[..., i:h * block:block, :] for i in range(block)])
+    x = reduce(torch.add, [x[..., i:w * block:block] for i in range(block)])
     back = torch.tensor([[1, 0, (W - w * block) / 2], [0, 1, (H - h * block) / 2], [0, 0, block]])
-    return x / block**2, back.double() @ matrix
+    return x.div_(block**2), back.double() @ matrix
 
 # %% ../nbs/24_augmentation.ipynb #3640bb76
 def resample(
-    x: Tensor,  # (n, channels, height, width), of any number type
+    x: Tensor | list,  # (n, channels, height, width); or n pictures (1, channels, height, width)
     matrix: Tensor,  # (n, 3, 3), new places to old ones, in pixels from the centre
     size: tuple,  # (height, width) of the new pictures
     mode: str = 'bilinear',  # how pixels are mixed: bilinear, nearest or bicubic
@@ -87,7 +88,7 @@ def resample(
     """New pictures whose pixels show what their matrix says; what shrinks a lot is averaged first
 
     Args:
-        x: (n, channels, height, width), of any number type
+        x: (n, channels, height, width); or n pictures (1, channels, height, width)
         matrix: (n, 3, 3), new places to old ones, in pixels from the centre
         size: (height, width) of the new pictures
         mode: how pixels are mixed: bilinear, nearest or bicubic
@@ -96,13 +97,20 @@ def resample(
     Returns:
         (n, channels, *size), floats
     """
-    x, matrix = x.float(), matrix.cpu().double()
-    blocks = [1 if mode == 'nearest' else min(block, *x.shape[-2:]) for block in _blocks(matrix)]
-    if len(set(blocks)) == 1: return _look(*_average(x, matrix, blocks[0]), size, mode, pad_mode)
-    new = x.new_empty(len(x), x.shape[1], *size)
-    for block in set(blocks):
-        rows = torch.tensor(blocks) == block
-        new[rows] = _look(*_average(x[rows], matrix[rows], block), size, mode, pad_mode)
+    matrix, n = matrix.cpu().double().clone(), len(matrix)
+    blocks, here, parts = [1] * n if mode == 'nearest' else _blocks(matrix), [()] * n, []
+    if isinstance(x, list): groups = [[i] for i in range(n)]
+    else: groups = [[i for i in range(n) if blocks[i] == b] for b in sorted(set(blocks))]
+    for rows in groups:   # pictures that are looked up together: with blocks of one size
+        part = x[rows[0]] if isinstance(x, list) else x if len(rows) == n else x[rows]
+        block = min(blocks[rows[0]], *part.shape[-2:])
+        part, matrix[rows] = _average(part, matrix[rows], block)
+        for i in rows: here[i] = part.shape[-2:]
+        parts.append((slice(rows[0], rows[-1] + 1) if rows[-1] - rows[0] < len(rows) else rows, part))
+    grid = _places(matrix, here, size, part.device)
+    new = part.new_empty(n, part.shape[1], *size, dtype=torch.float32)
+    for rows, part in parts:
+        new[rows] = F.grid_sample(part.float(), grid[rows], mode, pad_mode, align_corners=False)
     return new
 
 # %% ../nbs/24_augmentation.ipynb #b3614740
@@ -259,15 +267,16 @@ def _relight(x: Tensor, factor: Tensor, summand: Tensor) -> Tensor:
     colour.mul_(a).add_(b).sigmoid_()
     return x
 
-def _relit(x: Tensor, factor: Tensor, summand: Tensor, steps: int = 4096) -> Tensor:
-    "The same for what was bytes, 0 to 255, as floats from 0 to 1: looked up in a table"
-    same = bool((factor == 1).all()) and bool((summand == 0).all())
-    if same or x.shape[1] == 4 or x[0].numel() < 2 * steps:
-        return _relight(x.div_(255), factor, summand)
+def _relit(x: Tensor, factor: Tensor, summand: Tensor, out: Tensor, steps: int = 4096) -> None:
+    "The same for what was bytes, 0 to 255, as floats from 0 to 1: looked up, in a table for each"
+    if x.shape[1] == 4 or x[0].numel() < 2 * steps:
+        return out.copy_(_relight(x.div_(255), factor, summand))
     curve = torch.linspace(0, 1, steps + 1, device=x.device).expand(len(x), 1, 1, -1).clone()
-    first = torch.arange(len(x), device=x.device).view(-1, 1, 1, 1) * (steps + 1)
-    index = torch.add(first + .5, x, alpha=steps / 255).int()
-    return _relight(curve, factor, summand).flatten().index_select(0, index.flatten()).view_as(x)
+    table, same = _relight(curve, factor, summand)[:, 0, 0], (factor == 1) & (summand == 0)
+    index = torch.add(torch.tensor(.5, device=x.device), x, alpha=steps / 255).int()
+    for i, nothing in enumerate(same.tolist()):
+        if nothing: torch.div(x[i], 255, out=out[i])
+        else: torch.index_select(table[i], 0, index[i].flatten(), out=out[i].view(-1))
 
 # %% ../nbs/24_augmentation.ipynb #c7616c9b
 @dataclass
@@ -438,18 +447,22 @@ class Augment(Transform):
     def _pictures(self, x, matrix, factor, summand, size):
         "New pictures, floats; bytes are scaled to 0 to 1"
         if isinstance(x, Cuts):
-            boxes, pieces = torch.tensor(x.boxes, dtype=torch.float64), x.pictures()
+            boxes, many = torch.tensor(x.boxes, dtype=torch.float64), 16
             matrix = _cut_matrix(boxes, x.canvas_size) @ matrix
+            x, kind = x.pictures(), tv_tensors.Image
         else:
             many = max(torch.get_num_threads(), 2**19 // x[0].numel())
-            pieces = x.as_subclass(Tensor).split(many if x.device.type == 'cpu' else len(x))
-        new = pieces[0].new_empty(len(matrix), pieces[0].shape[1], *size, dtype=torch.float32)
-        for i, piece in zip(accumulate(map(len, pieces)), pieces):
-            rows, most = slice(i - len(piece), i), 255 if piece.dtype == torch.uint8 else 1
-            looked = resample(piece, matrix[rows], size, self.mode, self.pad_mode)
-            if self.mode == 'bicubic': looked.clamp_(0, most)
-            new[rows] = (_relit if most > 1 else _relight)(looked, factor[rows], summand[rows])
-        return new.as_subclass(tv_tensors.Image if isinstance(x, Cuts) else type(x))
+            x, kind = x.as_subclass(Tensor), type(x)
+        first, n = x[0], len(x)
+        if first.device.type != 'cpu': many = n
+        new = first.new_empty(n, first.shape[-3], *size, dtype=torch.float32)
+        for rows in (slice(i, i + many) for i in range(0, n, many)):
+            looked = resample(x[rows], matrix[rows], size, self.mode, self.pad_mode)
+            as_bytes, light = first.dtype == torch.uint8, (factor[rows], summand[rows])
+            if self.mode == 'bicubic': looked.clamp_(0, 255 if as_bytes else 1)
+            if as_bytes: _relit(looked, *light, out=new[rows])
+            else: new[rows] = _relight(looked, *light)
+        return new.as_subclass(kind)
 
     def wants(self, here: tuple,  # (height, width) that pictures are to have before
     ) -> tuple:  # the size of the new ones; how large those before should be: None if all is idle

@@ -297,8 +297,9 @@ def test_a_picture_does_not_depend_on_its_batch(side, monkeypatch):
     alone = torch.cat([plain(tfm._pictures(x[i:i + 1], *(d[i:i + 1] for d in drawn), size)) for i in range(6)])
     monkeypatch.setattr(torch, 'get_num_threads', lambda: 4)
     in_fours = plain(tfm._pictures(x, *drawn, size))
-    torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
-    torch.testing.assert_close(together, in_fours, atol=1e-5, rtol=0)
+    # a step of the table of light is 1 / 4096: what differs by rounding may fall on its other side
+    torch.testing.assert_close(together, alone, atol=4e-4, rtol=0)
+    torch.testing.assert_close(together, in_fours, atol=4e-4, rtol=0)
 
 
 @pytest.mark.parametrize('factor', [2.5, 4, 6])
