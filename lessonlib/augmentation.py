@@ -55,11 +55,6 @@ def _along(m: Tensor, row: int, x: Tensor, y: Tensor) -> tuple:
     by_row = m[:, row, 1, None] * y + m[:, row, 2, None]
     return by_row[:, :, None], (m[:, row, 0, None] * x)[:, None]
 
-def _look(x: Tensor, matrix: Tensor, size: tuple, mode='bilinear', pad_mode='reflection') -> Tensor:
-    "Every new pixel of a batch of floats looks up its place, whatever the scale"
-    grid = _places(matrix, [x.shape[-2:]] * len(x), size, x.device)
-    return F.grid_sample(x, grid, mode, pad_mode, align_corners=False)
-
 # %% ../nbs/24_augmentation.ipynb #5086e4bd
 def _blocks(matrix: Tensor) -> list:
     "For each picture, how large the blocks should be that are averaged before looking up"
@@ -339,6 +334,22 @@ def move_points(
     moved = torch.cat([flat, torch.ones_like(flat[..., :1])], -1) @ back.transpose(1, 2)
     return (moved[..., :2] / moved[..., 2:] + new).view(points.shape)
 
+# %% ../nbs/24_augmentation.ipynb #7b79dd31
+def _move_boxes(x, matrix: Tensor, size: tuple):
+    "The upright boxes around the moved corners, cut off at the edge of the new picture"
+    if x.format.name not in ('XYXY', 'XYWH', 'CXCYWH'):
+        raise ValueError(f'Augment moves upright boxes, not {x.format.name}')
+    plain = x.as_subclass(Tensor).float()
+    plain = V.convert_bounding_box_format(plain, old_format=x.format, new_format='XYXY')
+    corners = plain[..., [0, 1, 2, 1, 2, 3, 0, 3]].unflatten(-1, (4, 2))
+    moved = move_points(corners, matrix, x.canvas_size, size)
+    limit = torch.tensor(size[::-1], device=plain.device)
+    ends = [edge.clamp(min=0).minimum(limit) for edge in (moved.amin(-2), moved.amax(-2))]
+    new = V.convert_bounding_box_format(torch.cat(ends, -1), old_format='XYXY',
+                                        new_format=x.format).as_subclass(type(x))
+    vars(new).update(vars(x), canvas_size=size)   # format, and what to do at the edge
+    return new
+
 # %% ../nbs/24_augmentation.ipynb #c6f8979b
 def _cut(dice: Tensor, here: tuple, size: tuple, min_scale: float, ratio: tuple) -> Tensor:
     """A box of random size, shape and place: (n, 4), x and y of its centre, width, height
@@ -360,6 +371,15 @@ def _cut_matrix(box: Tensor, size: tuple) -> Tensor:
     new[:, 0, 0], new[:, 1, 1], new[:, :2, 2] = box[:, 2] / size[1], box[:, 3] / size[0], box[:, :2]
     return new
 
+def _in_turn(x: Tensor | Cuts, matrix: Tensor) -> tuple:
+    "The pictures, matrices to their own pixels, and how many at a time go through all steps"
+    if isinstance(x, Cuts):
+        boxes, many = torch.tensor(x.boxes, dtype=torch.float64), 16
+        x, matrix = x.pictures(), _cut_matrix(boxes, x.canvas_size) @ matrix
+    else: x, many = x.as_subclass(Tensor), max(torch.get_num_threads(), 2**19 // x[0].numel())
+    return x, matrix, many if x[0].device.type == 'cpu' else len(x)
+
+# %% ../nbs/24_augmentation.ipynb #b928374e
 def _read_ratio(ratio) -> tuple:
     "(lowest, highest) of what people write"
     low, high = ratio if isinstance(ratio, (tuple, list)) and len(ratio) == 2 else (None, None)
@@ -405,13 +425,14 @@ class Augment(Transform):
         if not any(kinds): return sample
         here = _canvas(sample, kinds)
         size = self.size or here
-        idle = not self.moves and self.min_scale == 1 and self.ratio == (1, 1)
-        if size == here and (idle or not train): return sample
+        if size == here and (self._idle() or not train): return sample
         n = len(next(getattr(x, 'shapes', x) for x, kind in zip(sample, kinds) if kind))
         plan = (*self.draw(n, here, train), size)
         move = dict(Image=self._pictures, Mask=self._masks, KeyPoints=self._points,
                     BoundingBoxes=self._boxes)
         return tuple(move[kind](x, *plan) if kind else x for x, kind in zip(sample, kinds))
+
+    def _idle(self): return not self.moves and self.min_scale == 1 and self.ratio == (1, 1)
 
     def draw(self,
         n: int,  # how many pictures
@@ -444,26 +465,6 @@ class Augment(Transform):
                 factor, summand = factor * light[0], summand * light[0] + light[1]
         return matrix, factor, summand
 
-    def _pictures(self, x, matrix, factor, summand, size):
-        "New pictures, floats; bytes are scaled to 0 to 1"
-        if isinstance(x, Cuts):
-            boxes, many = torch.tensor(x.boxes, dtype=torch.float64), 16
-            matrix = _cut_matrix(boxes, x.canvas_size) @ matrix
-            x, kind = x.pictures(), tv_tensors.Image
-        else:
-            many = max(torch.get_num_threads(), 2**19 // x[0].numel())
-            x, kind = x.as_subclass(Tensor), type(x)
-        first, n = x[0], len(x)
-        if first.device.type != 'cpu': many = n
-        new = first.new_empty(n, first.shape[-3], *size, dtype=torch.float32)
-        for rows in (slice(i, i + many) for i in range(0, n, many)):
-            looked = resample(x[rows], matrix[rows], size, self.mode, self.pad_mode)
-            as_bytes, light = first.dtype == torch.uint8, (factor[rows], summand[rows])
-            if self.mode == 'bicubic': looked.clamp_(0, 255 if as_bytes else 1)
-            if as_bytes: _relit(looked, *light, out=new[rows])
-            else: new[rows] = _relight(looked, *light)
-        return new.as_subclass(kind)
-
     def wants(self, here: tuple,  # (height, width) that pictures are to have before
     ) -> tuple:  # the size of the new ones; how large those before should be: None if all is idle
         """What follows for a `Resize` that comes just before
@@ -475,11 +476,22 @@ class Augment(Transform):
             the size of the new ones; how large those before should be: None if all is idle
         """
         size, zoom = self.size or here, math.prod(getattr(m, 'max_zoom', 1) for m in self.moves)
-        if size == here and not self.moves and (self.min_scale, self.ratio) == (1, (1, 1)):
-            return size, None
+        if self._idle() and size == here: return size, None
         stretch = max(self.ratio[1], 1 / self.ratio[0]) / self.min_scale
         most = max(size[0] / here[0], size[1] / here[1]) * zoom * math.sqrt(stretch)
-        return size, tuple(math.ceil(n * most) for n in here)   # nothing is ever enlarged
+        return size, tuple(math.ceil(n * most) for n in here)   # then nothing is enlarged
+
+    def _pictures(self, x, matrix, factor, summand, size):
+        "New pictures, floats; bytes are scaled to 0 to 1"
+        pictures, matrix, many = _in_turn(x, matrix)
+        n, as_bytes = len(pictures), pictures[0].dtype == torch.uint8
+        new = pictures[0].new_empty(n, pictures[0].shape[-3], *size, dtype=torch.float32)
+        for rows in (slice(i, i + many) for i in range(0, n, many)):
+            looked = resample(pictures[rows], matrix[rows], size, self.mode, self.pad_mode)
+            if self.mode == 'bicubic': looked.clamp_(0, 255 if as_bytes else 1)
+            if as_bytes: _relit(looked, factor[rows], summand[rows], out=new[rows])
+            else: new[rows] = _relight(looked, factor[rows], summand[rows])
+        return new.as_subclass(tv_tensors.Image if isinstance(x, Cuts) else type(x))
 
     def _masks(self, x, matrix, factor, summand, size):
         "New masks: the nearest pixel, never a mixture"
@@ -493,20 +505,7 @@ class Augment(Transform):
         moved = move_points(x.as_subclass(Tensor) + .5, matrix, x.canvas_size, size) - .5
         return tv_tensors.KeyPoints(moved, canvas_size=size)   # which count pixels, from 0
 
-    def _boxes(self, x, matrix, factor, summand, size):
-        "The upright boxes around the moved corners, cut off at the edge of the picture"
-        if x.format.name not in ('XYXY', 'XYWH', 'CXCYWH'):
-            raise ValueError(f'Augment moves upright boxes, not {x.format.name}')
-        plain = x.as_subclass(Tensor).float()
-        plain = V.convert_bounding_box_format(plain, old_format=x.format, new_format='XYXY')
-        corners = plain[..., [0, 1, 2, 1, 2, 3, 0, 3]].unflatten(-1, (4, 2))
-        moved = move_points(corners, matrix, x.canvas_size, size)
-        limit = torch.tensor(size[::-1], device=plain.device)
-        ends = [edge.clamp(min=0).minimum(limit) for edge in (moved.amin(-2), moved.amax(-2))]
-        new = V.convert_bounding_box_format(torch.cat(ends, -1), old_format='XYXY',
-                                            new_format=x.format).as_subclass(type(x))
-        vars(new).update(vars(x), canvas_size=size)   # format, and what to do at the edge
-        return new
+    def _boxes(self, x, matrix, factor, summand, size): return _move_boxes(x, matrix, size)
 
 # %% ../nbs/24_augmentation.ipynb #2acc85fd
 def _usual_moves(mult, do_flip, flip_vert, max_rotate, min_zoom, max_zoom, max_lighting, max_warp,

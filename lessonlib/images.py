@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from .checkpoint import Part
 from .core import show_image
@@ -301,19 +302,22 @@ class Cuts(NamedTuple):
         parts = self.pixels.split([math.prod(shape) for shape in self.shapes])
         return [part.view(1, *s).permute(0, 3, 1, 2) for part, s in zip(parts, self.shapes)]
 
-# %% ../nbs/22_images.ipynb #d689a937
+# %% ../nbs/22_images.ipynb #7fe3256f
 def _cut(image, box: tuple, size: tuple, enough: tuple) -> Cuts:
-    "The part of a PIL image in a box, to be shown in that size; blocks where it has over twice enough"
-    left, top, right, bottom = box
-    n = max(1, int(min((right - left) / enough[1], (bottom - top) / enough[0])))
-    x, y = int(left), int(top)
-    w, h = (math.ceil(right) - x) // n * n, (math.ceil(bottom) - y) // n * n
-    if n > 1: pixels = np.asarray(image.reduce(n, (x, y, x + w, y + h)))
-    else: pixels = np.asarray(image)[y:y + h, x:x + w]
+    "The part of a PIL image in a box, to be shown in that size; brought down to enough if larger"
+    (left, top, right, bottom), x, y = box, int(box[0]), int(box[1])
+    pixels = np.asarray(image)[y:math.ceil(bottom), x:math.ceil(right)]
     if pixels.ndim == 2: pixels = pixels[..., None]
-    middle = (left + right - w) / 2 - x, (top + bottom - h) / 2 - y
-    shown = *middle, right - left, bottom - top
-    return Cuts(pixels, [pixels.shape], [tuple(v / n for v in shown)], size)
+    h, w = (math.ceil(n * k / (b - a)) for n, k, a, b in zip(
+        pixels.shape, enough, (top, left), (bottom, right)))
+    old_h, old_w = pixels.shape[:2]
+    if h < old_h and w < old_w:
+        pixels = torch.from_numpy(np.array(pixels))[None].permute(0, 3, 1, 2)
+        pixels = F.interpolate(pixels, (h, w), mode='bicubic', antialias=True)[0].permute(1, 2, 0)
+    else: h, w = old_h, old_w
+    middle = ((left + right - old_w) / 2 - x) * w / old_w, ((top + bottom - old_h) / 2 - y) * h / old_h
+    shown = *middle, (right - left) * w / old_w, (bottom - top) * h / old_h
+    return Cuts(pixels, [(h, w, pixels.shape[2])], [shown], size)
 
 # %% ../nbs/22_images.ipynb #1801558f
 _placed = ('Image', 'Mask', 'KeyPoints', 'BoundingBoxes')
