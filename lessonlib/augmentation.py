@@ -101,7 +101,8 @@ def resample(
         block = min(blocks[rows[0]], *part.shape[-2:])
         part, matrix[rows] = _average(part, matrix[rows], block)
         for i in rows: here[i] = part.shape[-2:]
-        parts.append((slice(rows[0], rows[-1] + 1) if rows[-1] - rows[0] < len(rows) else rows, part))
+        if rows[-1] - rows[0] < len(rows): rows = slice(rows[0], rows[-1] + 1)   # no copy
+        parts.append((rows, part))
     grid = _places(matrix, here, size, part.device)
     new = part.new_empty(n, part.shape[1], *size, dtype=torch.float32)
     for rows, part in parts:

@@ -593,8 +593,9 @@ class BlockLoader(_Loader):
         own, first = ([t for t in stage if ds.train or not t.train_only] for stage in tfms)
         if not own or not isinstance(own[-1], Resize) or not hasattr((first or [0])[0], 'wants'):
             return ds
+        as_ours = ImageBlock.encode, ImageBlock.collate
         parts = [i for i, block in enumerate(ds.blocks[:ds.n_parts]) if isinstance(block, ImageBlock)
-                 and (type(block).encode, type(block).collate) == (ImageBlock.encode, ImageBlock.collate)]
+                 and (type(block).encode, type(block).collate) == as_ours]
         return replace(ds, item_tfms=[*own[:-1], _met(own[-1], first[0], parts, ds.train)])
 
     items = property(lambda self: self.dataset.items, doc='The items, as predictions have them')

@@ -281,7 +281,7 @@ class Cuts(NamedTuple):
     "Pictures of many sizes in one row of bytes: who moves them also brings them to one size"
     pixels: Tensor  # of all, each height × width × channels; an array where it is one picture
     shapes: list  # of each: (height, width, channels)
-    boxes: list  # what to show of each: x and y of the middle, from that of the pixels; width, height
+    boxes: list  # what to show of each: x, y of its middle, from that of the pixels; width, height
     canvas_size: tuple  # (height, width) that the boxes are to have
     @classmethod
     def of(cls, cuts: Sequence,  # those of one picture each
@@ -315,8 +315,9 @@ def _cut(image, box: tuple, size: tuple, enough: tuple) -> Cuts:
         pixels = torch.from_numpy(np.array(pixels))[None].permute(0, 3, 1, 2)
         pixels = F.interpolate(pixels, (h, w), mode='bicubic', antialias=True)[0].permute(1, 2, 0)
     else: h, w = old_h, old_w
-    middle = ((left + right - old_w) / 2 - x) * w / old_w, ((top + bottom - old_h) / 2 - y) * h / old_h
-    shown = *middle, (right - left) * w / old_w, (bottom - top) * h / old_h
+    across, down, middle = w / old_w, h / old_h, ((left + right) / 2, (top + bottom) / 2)
+    shown = ((middle[0] - x - old_w / 2) * across, (middle[1] - y - old_h / 2) * down,
+             (right - left) * across, (bottom - top) * down)
     return Cuts(pixels, [(h, w, pixels.shape[2])], [shown], size)
 
 # %% ../nbs/22_images.ipynb #1801558f
