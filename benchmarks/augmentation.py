@@ -23,11 +23,17 @@ from lessonlib.augmentation import aug_transforms  # noqa: E402
 from lessonlib.core import keep_memory  # noqa: E402
 from lessonlib.data_block import CategoryBlock, DataBlock, ImageBlock, IntToFloat
 from lessonlib.items import IndexSplitter, get_image_files
-from lessonlib.images import Resize, open_image
+from lessonlib.images import Resize, Transform, open_image
 from lessonlib.datasets import practice_data  # noqa: E402
 from timing import interleaved, machine, median, paired_ratio, table  # noqa: E402
 
 OPENING, LOADING = 'opening the files', 'Resize(460), no augmentation'
+
+
+class InBetween(Transform):
+    "Does nothing, before augmentation: so pictures of the size of `Resize` must be made first, and looked up again"
+    order = -50
+    def __call__(self, sample, train): return sample
 
 
 def photos(folder: Path, count: int, side: int) -> list:
@@ -122,7 +128,9 @@ def main():
 
         augmented = {presize: aug_transforms(size=224, min_scale=.75) for presize in (460, 288)}
         runs = {OPENING: opening, LOADING: loader(folder, 460, args.bs),
-                **{f'Resize({n}), aug_transforms(size=224)': loader(folder, n, args.bs, t) for n, t in augmented.items()}}
+                **{f'Resize({n}), aug_transforms(size=224)': loader(folder, n, args.bs, t) for n, t in augmented.items()},
+                'the same, with a picture of 460 pixels in between': loader(folder, 460, args.bs,
+                                                                            [InBetween(), *augmented[460]])}
         ask = fastai(args.peer, args.threads, folder, 460, 224, args.bs, int(not args.peer_as_is)) if args.peer else None
         if ask: runs['fastai, Resize(460), aug_transforms(size=224)'] = ask('load')
         measure('files to batches', runs, images, [OPENING, LOADING], args.rounds)

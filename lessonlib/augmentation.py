@@ -11,6 +11,7 @@ __all__ = ['get_transforms', 'imagenet_stats', 'resample', 'Move', 'Flip', 'Rota
 import copy, math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, InitVar
+from functools import reduce
 from numbers import Real
 
 import torch
@@ -22,7 +23,7 @@ from torchvision.transforms.v2 import functional as V
 
 from .core import rng_guard
 from .data_block import BlockDataLoaders, BlockLoader
-from .images import _canvas, _kind, _one_of, _read_size, Resize, Transform
+from .images import _canvas, _kind, _one_of, _read_size, Cuts, Resize, Transform
 
 # %% ../nbs/24_augmentation.ipynb #0420f9b2
 def _identity(n: int) -> Tensor:
@@ -37,27 +38,22 @@ def _rotation(degrees: Tensor) -> Tensor:
     return new
 
 # %% ../nbs/24_augmentation.ipynb #a3a99490
-def _places(matrix: Tensor, here: tuple, size: tuple, device) -> Tensor:
-    "Where each new pixel looks, as grid_sample counts: (n, height, width, 2) from -1 to 1"
+def _places(matrix: Tensor, here: list, size: tuple, device) -> Tensor:
+    "Where each new pixel looks, as grid_sample counts, from -1 to 1; here: (height, width) of each"
     flat = bool((matrix[:, 2] == torch.tensor([0., 0, 1]).double()).all())   # no perspective
-    scale = torch.tensor([2 / here[1], 2 / here[0], 1.]).double()
-    m = (matrix * scale[:, None]).to(torch.float32).to(device)
+    scale = torch.tensor([[2 / w, 2 / h, 1.] for h, w in here]).double()
+    m = (matrix * scale[..., None]).to(torch.float32).to(device)
     h, w = size
     y, x = (torch.arange(n, device=device) + (.5 - n / 2) for n in (h, w))
-    grid = torch.empty(len(m), h, w, 2, device=device)
-    for row in range(2): torch.add(*_along(m, row, x, y), out=grid[..., row])
-    if not flat: grid /= torch.add(*_along(m, 2, x, y)).clamp_(min=.05)[..., None]
-    return grid
+    grid = torch.empty(2, len(m), h, w, device=device)   # all x, then all y: faster to write
+    for row in range(2): torch.add(*_along(m, row, x, y), out=grid[row])
+    if not flat: grid /= torch.add(*_along(m, 2, x, y)).clamp_(min=.05)
+    return grid.permute(1, 2, 3, 0)
 
 def _along(m: Tensor, row: int, x: Tensor, y: Tensor) -> tuple:
     "The two parts of a row of the matrix times all places: one by rows, one by columns"
     by_row = m[:, row, 1, None] * y + m[:, row, 2, None]
     return by_row[:, :, None], (m[:, row, 0, None] * x)[:, None]
-
-def _look(x: Tensor, matrix: Tensor, size: tuple, mode='bilinear', pad_mode='reflection') -> Tensor:
-    "Every new pixel of a batch of floats looks up its place, whatever the scale"
-    grid = _places(matrix, tuple(x.shape[-2:]), size, x.device)
-    return F.grid_sample(x, grid, mode, pad_mode, align_corners=False)
 
 # %% ../nbs/24_augmentation.ipynb #5086e4bd
 def _blocks(matrix: Tensor) -> list:
@@ -70,14 +66,15 @@ def _average(x: Tensor, matrix: Tensor, block: int) -> tuple:
     if block == 1: return x, matrix
     H, W = x.shape[-2:]
     h, w = H // block, W // block
-    x = sum(x[..., i:h * block:block, :] for i in range(block))
-    x = sum(x[..., i:w * block:block] for i in range(block))
+    x = x.float()
+    x = reduce(torch.add, [x[..., i:h * block:block, :] for i in range(block)])
+    x = reduce(torch.add, [x[..., i:w * block:block] for i in range(block)])
     back = torch.tensor([[1, 0, (W - w * block) / 2], [0, 1, (H - h * block) / 2], [0, 0, block]])
-    return x / block**2, back.double() @ matrix
+    return x.div_(block**2), back.double() @ matrix
 
 # %% ../nbs/24_augmentation.ipynb #3640bb76
 def resample(
-    x: Tensor,  # (n, channels, height, width), of any number type
+    x: Tensor | list,  # (n, channels, height, width); or n pictures (1, channels, height, width)
     matrix: Tensor,  # (n, 3, 3), new places to old ones, in pixels from the centre
     size: tuple,  # (height, width) of the new pictures
     mode: str = 'bilinear',  # how pixels are mixed: bilinear, nearest or bicubic
@@ -86,7 +83,7 @@ def resample(
     """New pictures whose pixels show what their matrix says; what shrinks a lot is averaged first
 
     Args:
-        x: (n, channels, height, width), of any number type
+        x: (n, channels, height, width); or n pictures (1, channels, height, width)
         matrix: (n, 3, 3), new places to old ones, in pixels from the centre
         size: (height, width) of the new pictures
         mode: how pixels are mixed: bilinear, nearest or bicubic
@@ -95,13 +92,21 @@ def resample(
     Returns:
         (n, channels, *size), floats
     """
-    x, matrix = x.float(), matrix.cpu().double()
-    blocks = [1 if mode == 'nearest' else min(block, *x.shape[-2:]) for block in _blocks(matrix)]
-    if len(set(blocks)) == 1: return _look(*_average(x, matrix, blocks[0]), size, mode, pad_mode)
-    new = x.new_empty(len(x), x.shape[1], *size)
-    for block in set(blocks):
-        rows = torch.tensor(blocks) == block
-        new[rows] = _look(*_average(x[rows], matrix[rows], block), size, mode, pad_mode)
+    matrix, n = matrix.cpu().double().clone(), len(matrix)
+    blocks, here, parts = [1] * n if mode == 'nearest' else _blocks(matrix), [()] * n, []
+    if isinstance(x, list): groups = [[i] for i in range(n)]
+    else: groups = [[i for i in range(n) if blocks[i] == b] for b in sorted(set(blocks))]
+    for rows in groups:   # pictures that are looked up together: with blocks of one size
+        part = x[rows[0]] if isinstance(x, list) else x if len(rows) == n else x[rows]
+        block = min(blocks[rows[0]], *part.shape[-2:])
+        part, matrix[rows] = _average(part, matrix[rows], block)
+        for i in rows: here[i] = part.shape[-2:]
+        if rows[-1] - rows[0] < len(rows): rows = slice(rows[0], rows[-1] + 1)   # no copy
+        parts.append((rows, part))
+    grid = _places(matrix, here, size, part.device)
+    new = part.new_empty(n, part.shape[1], *size, dtype=torch.float32)
+    for rows, part in parts:
+        new[rows] = F.grid_sample(part.float(), grid[rows], mode, pad_mode, align_corners=False)
     return new
 
 # %% ../nbs/24_augmentation.ipynb #b3614740
@@ -258,6 +263,17 @@ def _relight(x: Tensor, factor: Tensor, summand: Tensor) -> Tensor:
     colour.mul_(a).add_(b).sigmoid_()
     return x
 
+def _relit(x: Tensor, factor: Tensor, summand: Tensor, out: Tensor, steps: int = 4096) -> None:
+    "The same for what was bytes, 0 to 255, as floats from 0 to 1: looked up, in a table for each"
+    if x.shape[1] == 4 or x[0].numel() < 2 * steps:
+        return out.copy_(_relight(x.div_(255), factor, summand))
+    curve = torch.linspace(0, 1, steps + 1, device=x.device).expand(len(x), 1, 1, -1).clone()
+    table, same = _relight(curve, factor, summand)[:, 0, 0], (factor == 1) & (summand == 0)
+    index = torch.add(torch.tensor(.5, device=x.device), x, alpha=steps / 255).int()
+    for i, nothing in enumerate(same.tolist()):
+        if nothing: torch.div(x[i], 255, out=out[i])
+        else: torch.index_select(table[i], 0, index[i].flatten(), out=out[i].view(-1))
+
 # %% ../nbs/24_augmentation.ipynb #c7616c9b
 @dataclass
 class Brightness(Move):
@@ -319,6 +335,22 @@ def move_points(
     moved = torch.cat([flat, torch.ones_like(flat[..., :1])], -1) @ back.transpose(1, 2)
     return (moved[..., :2] / moved[..., 2:] + new).view(points.shape)
 
+# %% ../nbs/24_augmentation.ipynb #7b79dd31
+def _move_boxes(x, matrix: Tensor, size: tuple):
+    "The upright boxes around the moved corners, cut off at the edge of the new picture"
+    if x.format.name not in ('XYXY', 'XYWH', 'CXCYWH'):
+        raise ValueError(f'Augment moves upright boxes, not {x.format.name}')
+    plain = x.as_subclass(Tensor).float()
+    plain = V.convert_bounding_box_format(plain, old_format=x.format, new_format='XYXY')
+    corners = plain[..., [0, 1, 2, 1, 2, 3, 0, 3]].unflatten(-1, (4, 2))
+    moved = move_points(corners, matrix, x.canvas_size, size)
+    limit = torch.tensor(size[::-1], device=plain.device)
+    ends = [edge.clamp(min=0).minimum(limit) for edge in (moved.amin(-2), moved.amax(-2))]
+    new = V.convert_bounding_box_format(torch.cat(ends, -1), old_format='XYXY',
+                                        new_format=x.format).as_subclass(type(x))
+    vars(new).update(vars(x), canvas_size=size)   # format, and what to do at the edge
+    return new
+
 # %% ../nbs/24_augmentation.ipynb #c6f8979b
 def _cut(dice: Tensor, here: tuple, size: tuple, min_scale: float, ratio: tuple) -> Tensor:
     """A box of random size, shape and place: (n, 4), x and y of its centre, width, height
@@ -340,6 +372,15 @@ def _cut_matrix(box: Tensor, size: tuple) -> Tensor:
     new[:, 0, 0], new[:, 1, 1], new[:, :2, 2] = box[:, 2] / size[1], box[:, 3] / size[0], box[:, :2]
     return new
 
+def _in_turn(x: Tensor | Cuts, matrix: Tensor) -> tuple:
+    "The pictures, matrices to their own pixels, and how many at a time go through all steps"
+    if isinstance(x, Cuts):
+        boxes, many = torch.tensor(x.boxes, dtype=torch.float64), 16
+        x, matrix = x.pictures(), _cut_matrix(boxes, x.canvas_size) @ matrix
+    else: x, many = x.as_subclass(Tensor), max(torch.get_num_threads(), 2**19 // x[0].numel())
+    return x, matrix, many if x[0].device.type == 'cpu' else len(x)
+
+# %% ../nbs/24_augmentation.ipynb #b928374e
 def _read_ratio(ratio) -> tuple:
     "(lowest, highest) of what people write"
     low, high = ratio if isinstance(ratio, (tuple, list)) and len(ratio) == 2 else (None, None)
@@ -385,13 +426,14 @@ class Augment(Transform):
         if not any(kinds): return sample
         here = _canvas(sample, kinds)
         size = self.size or here
-        idle = not self.moves and self.min_scale == 1 and self.ratio == (1, 1)
-        if size == here and (idle or not train): return sample
-        n = len(next(x for x, kind in zip(sample, kinds) if kind))
+        if size == here and (self._idle() or not train): return sample
+        n = len(next(getattr(x, 'shapes', x) for x, kind in zip(sample, kinds) if kind))
         plan = (*self.draw(n, here, train), size)
         move = dict(Image=self._pictures, Mask=self._masks, KeyPoints=self._points,
                     BoundingBoxes=self._boxes)
         return tuple(move[kind](x, *plan) if kind else x for x, kind in zip(sample, kinds))
+
+    def _idle(self): return not self.moves and self.min_scale == 1 and self.ratio == (1, 1)
 
     def draw(self,
         n: int,  # how many pictures
@@ -424,18 +466,33 @@ class Augment(Transform):
                 factor, summand = factor * light[0], summand * light[0] + light[1]
         return matrix, factor, summand
 
+    def wants(self, here: tuple,  # (height, width) that pictures are to have before
+    ) -> tuple:  # the size of the new ones; how large those before should be: None if all is idle
+        """What follows for a `Resize` that comes just before
+
+        Args:
+            here: (height, width) that pictures are to have before
+
+        Returns:
+            the size of the new ones; how large those before should be: None if all is idle
+        """
+        size, zoom = self.size or here, math.prod(getattr(m, 'max_zoom', 1) for m in self.moves)
+        if self._idle() and size == here: return size, None
+        stretch = max(self.ratio[1], 1 / self.ratio[0]) / self.min_scale
+        most = max(size[0] / here[0], size[1] / here[1]) * zoom * math.sqrt(stretch)
+        return size, tuple(math.ceil(n * most) for n in here)   # then nothing is enlarged
+
     def _pictures(self, x, matrix, factor, summand, size):
         "New pictures, floats; bytes are scaled to 0 to 1"
-        plain, many = x.as_subclass(Tensor), len(x)
-        if x.device.type == 'cpu': many = max(torch.get_num_threads(), 2**19 // plain[0].numel())
-        done = []
-        for start in range(0, len(x), many):
-            rows = slice(start, start + many)
-            new = resample(plain[rows], matrix[rows], size, self.mode, self.pad_mode)
-            if plain.dtype == torch.uint8: new /= 255
-            if self.mode == 'bicubic': new.clamp_(0, 1)
-            done.append(_relight(new, factor[rows], summand[rows]))
-        return (done[0] if len(done) == 1 else torch.cat(done)).as_subclass(type(x))
+        pictures, matrix, many = _in_turn(x, matrix)
+        n, as_bytes = len(pictures), pictures[0].dtype == torch.uint8
+        new = pictures[0].new_empty(n, pictures[0].shape[-3], *size, dtype=torch.float32)
+        for rows in (slice(i, i + many) for i in range(0, n, many)):
+            looked = resample(pictures[rows], matrix[rows], size, self.mode, self.pad_mode)
+            if self.mode == 'bicubic': looked.clamp_(0, 255 if as_bytes else 1)
+            if as_bytes: _relit(looked, factor[rows], summand[rows], out=new[rows])
+            else: new[rows] = _relight(looked, factor[rows], summand[rows])
+        return new.as_subclass(tv_tensors.Image if isinstance(x, Cuts) else type(x))
 
     def _masks(self, x, matrix, factor, summand, size):
         "New masks: the nearest pixel, never a mixture"
@@ -449,20 +506,7 @@ class Augment(Transform):
         moved = move_points(x.as_subclass(Tensor) + .5, matrix, x.canvas_size, size) - .5
         return tv_tensors.KeyPoints(moved, canvas_size=size)   # which count pixels, from 0
 
-    def _boxes(self, x, matrix, factor, summand, size):
-        "The upright boxes around the moved corners, cut off at the edge of the picture"
-        if x.format.name not in ('XYXY', 'XYWH', 'CXCYWH'):
-            raise ValueError(f'Augment moves upright boxes, not {x.format.name}')
-        plain = x.as_subclass(Tensor).float()
-        plain = V.convert_bounding_box_format(plain, old_format=x.format, new_format='XYXY')
-        corners = plain[..., [0, 1, 2, 1, 2, 3, 0, 3]].unflatten(-1, (4, 2))
-        moved = move_points(corners, matrix, x.canvas_size, size)
-        limit = torch.tensor(size[::-1], device=plain.device)
-        ends = [edge.clamp(min=0).minimum(limit) for edge in (moved.amin(-2), moved.amax(-2))]
-        new = V.convert_bounding_box_format(torch.cat(ends, -1), old_format='XYXY',
-                                            new_format=x.format).as_subclass(type(x))
-        vars(new).update(vars(x), canvas_size=size)   # format, and what to do at the edge
-        return new
+    def _boxes(self, x, matrix, factor, summand, size): return _move_boxes(x, matrix, size)
 
 # %% ../nbs/24_augmentation.ipynb #2acc85fd
 def _usual_moves(mult, do_flip, flip_vert, max_rotate, min_zoom, max_zoom, max_lighting, max_warp,
@@ -555,7 +599,7 @@ class RandomResizedCrop(Resize):
     def smallest(self, train):
         if not train: return self.size
         most = math.sqrt(max(self.ratio[1], 1 / self.ratio[0]) / self.min_scale)
-        return tuple(math.ceil(n * most) for n in self.size)
+        return tuple(math.ceil(n * most) for n in super().smallest(train))
     def _throw(self, train): return tuple(torch.rand(4).tolist()) if train else (.5, .5)
 
 # %% ../nbs/24_augmentation.ipynb #93fec990

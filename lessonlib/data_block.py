@@ -25,7 +25,8 @@ from .batches import _batch_or_number, _Loader, DataLoaders, Vocab
 from .checkpoint import _recipe, Part
 from .core import default_device, rng_guard, show_image, Shown, to_device
 from .files import _short, did_you_mean
-from .images import _canvas, _kind, _one_of, _why_bad, open_image, Transform, UnreadableImage
+from .images import (_canvas, _kind, _met, _one_of, _why_bad, Cuts, open_image, Resize,
+                     Transform, UnreadableImage)
 from .items import (_missing, _read_csv, _warn_alike, as_rows, check_split, NoSplitter,
                     RandomSplitter, Row)
 from .learner import Learner
@@ -214,7 +215,7 @@ class ImageBlock(Block):
         return flat or hasattr(value, 'getbands') or hasattr(value, 'read') or super().is_one(value)
     def encode(self, item):
         "A PIL image as bytes, channels × height × width"
-        if isinstance(item, Tensor): return item
+        if isinstance(item, (Tensor, Cuts)): return item
         pixels = torch.from_numpy(np.array(item))
         return self.retype(pixels.permute(2, 0, 1) if pixels.ndim == 3 else pixels[None])
     def retype(self, tensor):
@@ -222,7 +223,8 @@ class ImageBlock(Block):
         from torchvision import tv_tensors
         return tensor.as_subclass(tv_tensors.Image) if isinstance(tensor, Tensor) else tensor
     def collate(self, tensors):
-        "Pictures of one size, stacked"
+        "Pictures of one size, stacked; `Cuts` of any sizes"
+        if isinstance(tensors[0], Cuts): return Cuts.of(tensors)
         sizes = dict.fromkeys('×'.join(map(str, t.shape)) for t in tensors)
         if len(sizes) > 1:
             raise ValueError(f'Pictures of different sizes cannot be stacked: {_few(sizes)} '
@@ -580,10 +582,21 @@ class BlockLoader(_Loader):
         n, sampler = len(self.dataset), self.sampler and self.sampler(self.dataset, self.shuffle)
         apart = not self.shuffle and not self.dataset.train   # torch always draws a number: let it
         self.loader = DataLoader(                             # be none that training is made of
-            self.dataset, self.bs, self.shuffle and n > 0 and not self.sampler, sampler,
+            self._met(), self.bs, self.shuffle and n > 0 and not self.sampler, sampler,
             num_workers=self.num_workers, drop_last=self.drop_last and n >= self.bs,
             collate_fn=self.dataset._collate, generator=torch.Generator() if apart else None,
             multiprocessing_context=self.mp_context if self.num_workers else None)
+
+    def _met(self) -> BlockDataset:
+        "The data set; a `Resize` at its end is left to a first batch transform that resamples"
+        ds, tfms = self.dataset, (self.dataset.item_tfms, self.batch_tfms)
+        own, first = ([t for t in stage if ds.train or not t.train_only] for stage in tfms)
+        if not own or not isinstance(own[-1], Resize) or not hasattr((first or [0])[0], 'wants'):
+            return ds
+        as_ours = ImageBlock.encode, ImageBlock.collate
+        parts = [i for i, block in enumerate(ds.blocks[:ds.n_parts]) if isinstance(block, ImageBlock)
+                 and (type(block).encode, type(block).collate) == as_ours]
+        return replace(ds, item_tfms=[*own[:-1], _met(own[-1], first[0], parts, ds.train)])
 
     items = property(lambda self: self.dataset.items, doc='The items, as predictions have them')
     def __len__(self) -> int: return len(self.loader)

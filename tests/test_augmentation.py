@@ -21,9 +21,9 @@ from lessonlib.augmentation import (Augment, Brightness, Contrast, Dihedral, Fli
                                     aug_transforms, imagenet_stats)
 from lessonlib.checkpoint import from_recipe
 from lessonlib.core import get_rng_state, set_seed
-from lessonlib.data_block import CategoryBlock, DataBlock, ImageBlock
+from lessonlib.data_block import Block, CategoryBlock, DataBlock, ImageBlock
 from lessonlib.items import IndexSplitter, get_image_files
-from lessonlib.images import Resize, Transform
+from lessonlib.images import Cuts, Resize, Transform
 
 seeds = st.integers(0, 10_000)
 sides = st.integers(17, 70)
@@ -297,8 +297,9 @@ def test_a_picture_does_not_depend_on_its_batch(side, monkeypatch):
     alone = torch.cat([plain(tfm._pictures(x[i:i + 1], *(d[i:i + 1] for d in drawn), size)) for i in range(6)])
     monkeypatch.setattr(torch, 'get_num_threads', lambda: 4)
     in_fours = plain(tfm._pictures(x, *drawn, size))
-    torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
-    torch.testing.assert_close(together, in_fours, atol=1e-5, rtol=0)
+    # a step of the table of light is 1 / 4096: what differs by rounding may fall on its other side
+    torch.testing.assert_close(together, alone, atol=4e-4, rtol=0)
+    torch.testing.assert_close(together, in_fours, atol=4e-4, rtol=0)
 
 
 @pytest.mark.parametrize('factor', [2.5, 4, 6])
@@ -690,3 +691,181 @@ def test_other_names_of_normalize():
     assert Normalize(means=[.5], stds=[.2]) == plain == Normalize.from_stats([.5], [.2], cuda=False)
     assert from_recipe(Normalize(means=[.5], stds=[.2]).recipe()) == plain
     with pytest.raises(ValueError, match='both'): Normalize(means=[.5])
+
+
+# -- from the file in one look: a Resize that only says which box ----------------------------------------------------
+
+class Plain(Transform):
+    "Does nothing, in batches, before anything else: then pictures must have one size already"
+    order = -50
+    def __call__(self, sample, train): return sample
+
+
+@pytest.fixture(scope='module')
+def photos(tmp_path_factory):
+    "Smooth photos of many sizes, each with a mask and a point on its brightest spot"
+    folder = tmp_path_factory.mktemp('photos')
+    for i, (height, width) in enumerate([(90, 140), (200, 150), (64, 64), (300, 420), (131, 97), (75, 260)]):
+        y, x = torch.meshgrid(torch.arange(height) + .5, torch.arange(width) + .5, indexing='ij')
+        side = min(height, width)
+        spot = torch.exp(-((x - width / 2 - side / 9)**2 + (y - height / 2 + side / 7)**2) / (side / 9)**2)
+        pixels = smooth(1, 3, height, width, seed=i)[0] * .4 + .6 * spot
+        Image.fromarray(np.uint8(pixels.permute(1, 2, 0) * 255)).save(folder/f'{i:02}.png')
+    return folder
+
+
+class PlaceBlock(Block):
+    "A mask of the spot, and the place of its middle"
+    def __init__(self, mask): self.mask = mask
+    def open(self, file):
+        with Image.open(file) as image: width, height = image.size
+        side = min(height, width)
+        x, y = width / 2 + side / 9, height / 2 - side / 7
+        if not self.mask: return tv_tensors.KeyPoints([[x - .5, y - .5]], canvas_size=(height, width))
+        rows, columns = torch.meshgrid(torch.arange(height) + .5, torch.arange(width) + .5, indexing='ij')
+        return tv_tensors.Mask(((columns - x)**2 + (rows - y)**2 < (side / 10)**2).byte() * 7)
+    def collate(self, tensors):
+        new = torch.stack([plain(t) for t in tensors])
+        return tv_tensors.Mask(new) if self.mask else tv_tensors.KeyPoints(new, canvas_size=tensors[0].canvas_size)
+
+
+def same(x): return x
+
+
+def loaders(folder, resize, batch_tfms, blocks=(ImageBlock,), **kwargs):
+    return DataBlock(blocks, n_inp=1, get_items=get_image_files, getters=[same] * len(blocks),
+                     splitter=IndexSplitter([0, 1]), item_tfms=resize,
+                     batch_tfms=batch_tfms).dataloaders(folder, bs=4, shuffle=False, device='cpu', **kwargs)
+
+
+def both_ways(folder, resize, tfms, seed=0, **kwargs):
+    "Batches to train on and to validate with, straight from the files, and with the pictures of `Resize` between"
+    made = []
+    for before in ([], [Plain()]):
+        set_seed(seed)
+        dls = loaders(folder, resize, [*before, *tfms], **kwargs)
+        made.append(list(dls.train) + list(dls.valid) + [torch.rand(1)])
+    return zip(*made)
+
+
+@pytest.mark.parametrize('resize', [Resize(112), Resize((120, 150)), Resize((90, 130), 'squish'),
+                                    RandomResizedCrop(100, .4)], ids=str)
+@pytest.mark.parametrize('size', [48, (40, 56)])
+def test_straight_from_the_file_shows_the_same(photos, resize, size):
+    "The same dice, so the same places, and the random numbers are left in the same state"
+    pairs = list(both_ways(photos, resize, aug_transforms(size=size, min_scale=.6)))
+    assert torch.equal(*pairs.pop()) and len(pairs) == 2
+    for (a,), (b,) in pairs:
+        assert a.shape == b.shape and a.dtype == b.dtype == torch.float32
+        assert (inner(a) - inner(b)).abs().mean() < .01 and (inner(a) - inner(b)).abs().max() < .12
+
+
+def test_mask_and_point_lie_on_pictures_straight_from_the_file(photos):
+    tfms = aug_transforms(size=64, min_scale=.8, max_lighting=0)
+    *pairs, _ = both_ways(photos, Resize(128), tfms, blocks=(ImageBlock, PlaceBlock(True), PlaceBlock(False)))
+    for (x, mask, point), (_, old_mask, old_point) in pairs:
+        assert set(mask.unique().tolist()) == {0, 7} == set(old_mask.unique().tolist())
+        assert (point - old_point).abs().max() < .01
+        y, columns = torch.meshgrid(torch.arange(64.), torch.arange(64.), indexing='ij')
+        for one, m, (px, py) in zip(x.mean(1), mask, point[:, 0]):
+            here = m.float() / m.float().sum()
+            middle = torch.stack([(here * columns).sum(), (here * y).sum()])
+            assert (middle - torch.stack([px, py])).norm() < .6
+            bright = (one - one.quantile(.93)).clamp(min=0) * (m > 0)
+            assert ((bright * columns).sum() / bright.sum() - px).abs() < 2
+
+
+def test_no_large_picture_is_made_on_the_way(photos, monkeypatch):
+    "Training makes no picture of the size of Resize, validation one of the last size; else it is as it was"
+    sizes, real = [], Resize._picture
+    def note(self, image, box, inner, *nearest):
+        sizes.append(inner[2:])
+        return real(self, image, box, inner, *nearest)
+    monkeypatch.setattr(Resize, '_picture', note)
+    def made(*args, **kwargs):
+        sizes.clear()
+        dls = loaders(photos, *args, **kwargs)
+        list(dls.train)
+        train = set(sizes)
+        sizes.clear()
+        list(dls.valid)
+        return train, set(sizes)
+    tfms = aug_transforms(size=32)
+    assert made(Resize(90), tfms) == (set(), {(32, 32)})
+    assert made(Resize(90), aug_transforms()) == (set(), {(90, 90)})
+    assert made(Resize(90), [Plain(), *tfms]) == ({(90, 90)}, {(90, 90)})
+    assert made(Resize(90), [Augment()]) == ({(90, 90)}, {(90, 90)})
+    assert made(Resize(90), [Flip(), *tfms]) == ({(90, 90)}, {(32, 32)})
+    assert made([Resize(90), Late()], tfms) == ({(90, 90)}, {(90, 90)})
+    assert (32, 32) not in made(Resize(90, 'pad'), tfms)[1]   # what fills up belongs to the picture
+    class Own(ImageBlock):
+        def encode(self, item): return super().encode(item.convert('L'))
+    assert made(Resize(90), tfms, blocks=(Own,)) == ({(90, 90)}, {(32, 32)})
+
+
+class Late(Transform):
+    def __call__(self, sample, train): return sample
+
+
+def test_validation_is_pillows_antialiased_resize(photos):
+    x, = list(loaders(photos, Resize(120), aug_transforms(size=40)).valid)[0]
+    for one, file in zip(x, get_image_files(photos)[:2]):
+        with Image.open(file) as image:
+            side, (w, h) = min(image.size), image.size
+            box = (w - side) / 2, (h - side) / 2, (w + side) / 2, (h + side) / 2
+            small = image.resize((40, 40), Image.Resampling.BILINEAR, box=box)
+        assert (one * 255 - V.pil_to_tensor(small)).abs().max() < 4   # it may leave out pixels of a huge photo
+
+
+def test_fine_lines_are_no_coarse_ones_and_no_grey(tmp_path):
+    "Lines as fine as a file can hold vanish, those that the new pictures can hold stay, without being enlarged"
+    for name, width in (('fine', 1), ('wide', 8)):
+        rows = (np.arange(400) // width % 2 * 255).astype(np.uint8)[:, None].repeat(400, 1)
+        for i in range(3): Image.fromarray(rows).convert('RGB').save(tmp_path/f'{name}{i}.png')
+    dls = loaders(tmp_path, Resize(230), [Augment([Rotate(8, p=1)], size=112, min_scale=.8)])
+    x = torch.cat([x for x, in dls.train])[..., 8:-8, 8:-8]
+    names = [item.name[:4] for item in dls.train.items]
+    spread = {name: x[[i for i, n in enumerate(names) if n == name]].std() for name in ('fine', 'wide')}
+    assert spread['fine'] < .03 and spread['wide'] > .3
+
+
+def test_workers_resume_and_recipes_know_nothing_of_it(photos):
+    tfms = [*aug_transforms(size=32, min_scale=.5), Normalize.from_stats(*imagenet_stats)]
+    alone = loaders(photos, Resize(90), tfms)
+    assert 'Within' not in str(alone.recipe()) and alone.item_tfms[0].waiting == ()
+    assert alone.train_ds[0][0].shape == (3, 90, 90)
+    again = from_recipe(alone.recipe())
+    files = get_image_files(photos)
+    torch.testing.assert_close(again.prepare(files[3])[0], alone.prepare(files[3])[0])
+    torch.testing.assert_close(list(alone.test_dl(files[:2]))[0][0], list(alone.valid)[0][0])
+    def epoch(dls):
+        set_seed(4)
+        return torch.cat([x for x, in dls.train])
+    assert torch.equal(epoch(alone), epoch(alone))
+    with_worker = loaders(photos, Resize(90), tfms, num_workers=1)
+    assert torch.equal(epoch(with_worker), epoch(with_worker)) and epoch(with_worker).shape == epoch(alone).shape
+
+
+@pytest.mark.parametrize('mode', ['L', 'RGBA'])
+def test_other_modes_come_straight_too(photos, mode):
+    *pairs, _ = both_ways(photos, Resize(112), aug_transforms(size=48), blocks=(ImageBlock(mode),))
+    for (a,), (b,) in pairs:
+        assert a.shape[1:] == b.shape[1:] == (len(mode), 48, 48)
+        assert (inner(a) - inner(b)).abs().mean() < .01
+
+
+def test_cuts_stay_on_their_device():
+    shapes = [(30, 40, 3), (64, 20, 3)]
+    cuts = Cuts(torch.empty(sum(map(math.prod, shapes)), dtype=torch.uint8, device='meta'), shapes,
+                [(0., 0., 30., 30.), (.5, -2., 20., 20.)], (60, 60))
+    out, = aug_transforms(size=24, min_scale=.5)[0]((cuts,), True)
+    assert out.device.type == 'meta' and out.shape == (2, 3, 24, 24) and type(out) is tv_tensors.Image
+
+
+def test_tiny_pictures_and_narrow_ones_come_through(tmp_path):
+    for i, (w, h) in enumerate([(1, 1), (2, 300), (300, 1), (3, 3), (5, 4), (7, 7)]):
+        Image.new('RGB', (w, h), (200, 100, 50)).save(tmp_path/f'{i}.png')
+    for resize in (Resize(60), Resize(60, 'squish'), RandomResizedCrop(60)):
+        for batch in loaders(tmp_path, resize, aug_transforms(size=20, max_lighting=0)).train:
+            colour = torch.tensor([200., 100, 50]).view(3, 1, 1) / 255
+            assert (batch[0] - colour).abs().max() < .005
