@@ -27,7 +27,7 @@ setuptools.setup(
     package_dir={'lessonlib.notebooks': 'nbs'},
     package_data={'lessonlib': ['field_names.csv', 'serve_page.html'], 'lessonlib.notebooks': ['*.ipynb']},
     install_requires=shlex.split(settings['requirements']),
-    extras_require={name: shlex.split(settings[f'{name}_requirements']) for name in ('text', 'track', 'dev')},
+    extras_require={name: shlex.split(settings[f'{name}_requirements']) for name in ('text', 'track', 'serve', 'dev')},
     python_requires='>=' + settings['min_python'],
     long_description=Path('README.md').read_text(encoding='utf-8') if Path('README.md').exists() else '',
     long_description_content_type='text/markdown',

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
+from threading import get_ident
 from typing import NamedTuple
 
 import torch
@@ -583,8 +584,9 @@ def _find_class(target, vocab, scores: Tensor) -> tuple:
 @contextmanager
 def _leaf(module: nn.Module):
     "A list with what a layer gives, cut off from what lies below"
-    found = []
+    found, thread = [], get_ident()
     def cut(module, inputs, output):
+        if get_ident() != thread: return      # somebody else asks the same model
         _check_maps(type(module).__name__, getattr(output, 'shape', ()))
         found[:] = [output.detach().requires_grad_()]
         return found[0].clone()      # what comes next may write over it

@@ -58,7 +58,8 @@ def as_json(learn: Learner, item,  # what `learn.predict` takes
     names = [str(name) for name in label] if several else str(label)
     sure = several or shares[0][1] >= least
     said = (', '.join(names) or 'none of the labels') if several else names
-    return dict(label=names if sure else None, probabilities=dict(shares), bars=list(map(list, shares[:top])),
+    return dict(label=names if sure else None, probabilities=dict(shares),
+                bars=list(map(list, shares[:top])),
                 sentence=said if sure else f'I do not know; perhaps {said}')
 
 # %% ../nbs/65_serve.ipynb #136c5153
@@ -71,7 +72,8 @@ def _as_mask(mask, codes) -> dict:
     counts = np.bincount(mask.ravel(), minlength=len(codes))
     shares = sorted(zip(map(str, codes), (counts / mask.size).tolist()), key=lambda pair: -pair[1])
     colours = colormaps['tab20'](mask % 20)[..., :3]
-    return dict(shares=dict(shares), bars=list(map(list, shares[:10])), sentence=f'most of it is {shares[0][0]}',
+    return dict(shares=dict(shares), bars=list(map(list, shares[:10])),
+                sentence=f'most of it is {shares[0][0]}',
                 picture=_data_uri(Image.fromarray((colours * 255).astype('uint8'))),
                 picture_says='the picture, a colour for each code')
 
@@ -295,7 +297,7 @@ def _starlette(app: PredictionApp, hosts: tuple):
         from starlette.routing import Route
     except ImportError: raise ImportError(_EXTRA) from None
     def refuse(request, error):
-        more = {'Retry-After': '1'} if error.status == 503 else {}
+        more = {503: {'Retry-After': '1'}}.get(error.status, {'Connection': 'close'})
         return JSONResponse(dict(error=str(error)), error.status, _HEADERS | more)
     def other(request, error):
         return JSONResponse(dict(error=error.detail), error.status_code, _HEADERS)
@@ -346,7 +348,7 @@ def _page(app: PredictionApp) -> str:
 
 def _some_row(dls) -> dict:
     "The columns of a row, with something that could stand there"
-    if hasattr(dls, 'to'):
+    if hasattr(dls, 'cat_names'):
         return dict.fromkeys(dls.to.raw_cats, '') | dict.fromkeys(dls.to.raw_conts, 0)
     return {name: known[min(1, len(known) - 1)] for name, known in dls.classes.items()}
 
