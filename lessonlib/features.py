@@ -289,10 +289,10 @@ def _check_channels(layer, channels: Sequence, maps: Tensor) -> None:
 
 def _last_maps(model: nn.Module, *inputs: Tensor) -> nn.Module:
     "The last layer to finish that gives more than one number a channel"
-    found = []
+    found, thread = [], get_ident()
     def note(module, inputs, output):
-        if isinstance(output, Tensor) and output.ndim > 2 and output[0, 0].numel() > 1:
-            found.append((module, output.ndim))
+        maps = isinstance(output, Tensor) and output.ndim > 2 and output[0, 0].numel() > 1
+        if maps and get_ident() == thread: found.append((module, output.ndim))
     with Hooks(model.modules(), note), torch.no_grad(): model(*inputs)
     if found and found[-1][1] == 4: return found[-1][0]
     raise ValueError(f'This {type(model).__name__} does not end in maps: name a layer that gives '
