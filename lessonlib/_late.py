@@ -9,6 +9,7 @@ methods = {
     '_item_losses': 'interpretation',
     '_loader': 'progress',
     '_look': 'progress',
+    'calibrate': 'doubt',
     'distrib_ctx': 'field',
     'eval': 'field',
     'export': 'checkpoint',
