@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['write_tensors', 'read_tensors', 'why_not', 'Checkpoint', 'NotExportable', 'Part', 'makes_model', 'from_recipe',
-           'load_learner']
+           'model_card', 'load_learner']
 
 # %% ../nbs/13_checkpoint.ipynb #c26438a5
-import dataclasses, inspect, json, os, re, tempfile, warnings, zlib
+import dataclasses, inspect, json, math, os, re, sys, tempfile, warnings, zlib
 from enum import Enum
 from functools import wraps
 from importlib import import_module, metadata
@@ -570,9 +570,38 @@ def _data_recipe(dls) -> dict:
                           'Transform in item_tfms for that.', stacklevel=3)
     return recipe
 
+# %% ../nbs/13_checkpoint.ipynb #ca4d0001
+def model_card(learn: Learner) -> dict:  # as JSON can hold it
+    """What people ask about a model: which data, how much kept back, how trained, what it reached
+
+    Returns:
+        as JSON can hold it
+    """
+    dls, recorder = learn.dls, getattr(learn, 'recorder', None)
+    made_by = Path(getattr(sys.modules['__main__'], '__file__', None) or 'ipykernel').name
+    counts = [len(loader.dataset) for loader in dls.loaders if hasattr(loader, 'dataset')]
+    if not sum(counts): return getattr(learn, 'card', {})       # it came out of a file itself
+    card = dict(data=Path(dls.path).resolve().name,
+                items=dict(zip(('training', 'validation'), counts)))
+    if learn.opt is not None and recorder and recorder.values:
+        shown = zip(recorder.metric_names[1:-1], recorder.values[-1])
+        card |= dict(trained=dict(epochs=len(recorder.values), optimiser=type(learn.opt).__name__,
+                                  loss=_named(learn.loss_func)),
+                     reached={name: _finite(value) for name, value in shown})
+    return card | dict(code='a notebook' if 'ipykernel' in made_by else made_by)
+
+def _named(func) -> str: return getattr(func, '__name__', type(func).__name__)
+
+def _finite(value):
+    "A number JSON can hold; None for one that is none"
+    value = float(value) if isinstance(value, (int, float, Tensor, np.generic)) else math.nan
+    return value if math.isfinite(value) else None
+
 # %% ../nbs/13_checkpoint.ipynb #aa3b9e8d
 @patch
-def export(self: Learner, fname='export.safetensors',  # kept in `learn.path`, if no whole path
+def export(self: Learner,
+    fname='export.safetensors',  # kept in `learn.path`, if no whole path
+    card: dict | None = None,  # more for the model card, as texts: purpose, author, licence …
 ) -> Path:
     """Write one file with all it takes to predict: weights, and recipes of model and data as JSON
 
@@ -580,6 +609,7 @@ def export(self: Learner, fname='export.safetensors',  # kept in `learn.path`, i
 
     Args:
         fname: kept in `learn.path`, if no whole path
+        card: more for the model card, as texts: purpose, author, licence …
     """
     recipe = dict(model=_model_recipe(self), data=_data_recipe(self.dls),
                   extras=getattr(self, 'recipe_extras', dict)(),
@@ -588,7 +618,8 @@ def export(self: Learner, fname='export.safetensors',  # kept in `learn.path`, i
     for name in ('lessonlib', 'torch', 'torchvision', 'timm'):
         try: versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError: pass
-    info = dict(kind='learner', edition=2, learner=_recipe(type(self), recipe), versions=versions)
+    info = dict(kind='learner', edition=2, learner=_recipe(type(self), recipe), versions=versions,
+                card=model_card(self) | _plain(card or {}))
     file = self.path/_tensor_file(fname)
     if Path(fname).suffix in _pickles:
         warnings.warn(f'No pickle is written: {file.name} takes the place of {Path(fname).name}; '
@@ -627,6 +658,7 @@ def load_learner(
     _check_state(learn, file, tensors, None)
     _load_state(learn, tensors, None)
     learn.model.eval()
+    learn.card = info.get('card') or {}
     return learn
 
 # %% ../nbs/13_checkpoint.ipynb #7bf8c6da

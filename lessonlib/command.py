@@ -296,6 +296,16 @@ def _search(args: argparse.Namespace) -> int:
         print(textwrap.fill(sentence, 92, initial_indent=' ' * 6, subsequent_indent=' ' * 6))
     return 0
 
+# %% ../nbs/91_command.ipynb #5e12f0a7
+def _serve(args: argparse.Namespace) -> int:
+    "Put an exported learner behind a page and an address, until Ctrl-C"
+    from lessonlib.serve import Limits, serve
+    limits = Limits(args.bytes, args.pixels, args.seconds, args.parallel, args.waiting)
+    try: serve(args.file, args.host, args.port, args.title, limits, args.least)
+    except (OSError, ValueError, TypeError, ImportError) as problem:
+        raise CourseError(str(problem)) from None
+    return 0
+
 # %% ../nbs/91_command.ipynb #bd5eafcf
 _USAGE = dict(get='which data? Say `lessonlib data get NAME`; `lessonlib data list` shows names',
               mirror='where to? Say `lessonlib data mirror FOLDER`, and perhaps names of data sets')
@@ -409,6 +419,15 @@ def _positive(kind: type) -> Callable:
         raise argparse.ArgumentTypeError(f'{text} is not above 0')
     return number
 
+def _between(name: str, low, high, kind: type) -> Callable:
+    "A number from low to high, for the command line"
+    def number(text: str):
+        if low <= (value := kind(text)) <= high: return value
+        raise argparse.ArgumentTypeError(f'a {name} is from {low} to {high}, not {text}')
+    return number
+
+_port, _share = _between('port', 0, 65535, int), _between('share', 0, 1, float)
+
 
 _RUN = [('lessons', 'names such as 01_sgd, or files; without any all lessons', dict(nargs='*')),
         ('--jobs', 'how many at a time (default: 1)', dict(type=_positive(int), default=1)),
@@ -419,9 +438,20 @@ _DATA = [('action', 'what to do', dict(choices=('list', 'get', 'mirror', 'verify
 _SEARCH = [('question', 'in plain words', dict(nargs='+')),
            ('-n', 'how many answers (default: 5)', dict(type=int, default=5)),
            ('--words', 'by words alone, which is quick', dict(action='store_true'))]
+_SERVE = [('file', 'what learn.export wrote', {}),
+          ('--host', 'who may ask (default: 127.0.0.1: this machine)', dict(default='127.0.0.1')),
+          ('--port', 'to listen at (default: 8000; 0: a free one)', dict(type=_port, default=8000)),
+          ('--title', 'of the page (default: the name of the file)', {}),
+          ('--least', 'less probable: "I do not know"', dict(type=_share, default=0.)),
+          ('--bytes', 'of a request, at most', dict(type=_positive(int), default=10_000_000)),
+          ('--pixels', 'of a picture, at most', dict(type=_positive(int), default=50_000_000)),
+          ('--seconds', 'until an answer, at most', dict(type=_positive(float), default=30.)),
+          ('--parallel', 'predictions at a time', dict(type=_positive(int), default=2)),
+          ('--waiting', 'requests that wait for their turn', dict(type=_positive(int), default=16))]
 _WORDS = dict(
     lab=(_lab, 'copy the lessons to a folder of your own and open them in JupyterLab', _LAB),
     run=(_run, 'run lessons from end to end, without a browser', _RUN),
+    serve=(_serve, 'put an exported learner behind a page and an address', _SERVE),
     search=(_search, 'say where the course explains something', _SEARCH),
     data=(_data, 'list data sets, get them, copy them to a mirror, verify them', _DATA),
     doctor=(_doctor, 'say what is installed, what is missing, and what to do about it', []))

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
+from threading import get_ident
 from typing import NamedTuple
 
 import torch
@@ -288,10 +289,10 @@ def _check_channels(layer, channels: Sequence, maps: Tensor) -> None:
 
 def _last_maps(model: nn.Module, *inputs: Tensor) -> nn.Module:
     "The last layer to finish that gives more than one number a channel"
-    found = []
+    found, thread = [], get_ident()
     def note(module, inputs, output):
-        if isinstance(output, Tensor) and output.ndim > 2 and output[0, 0].numel() > 1:
-            found.append((module, output.ndim))
+        maps = isinstance(output, Tensor) and output.ndim > 2 and output[0, 0].numel() > 1
+        if maps and get_ident() == thread: found.append((module, output.ndim))
     with Hooks(model.modules(), note), torch.no_grad(): model(*inputs)
     if found and found[-1][1] == 4: return found[-1][0]
     raise ValueError(f'This {type(model).__name__} does not end in maps: name a layer that gives '
@@ -583,8 +584,9 @@ def _find_class(target, vocab, scores: Tensor) -> tuple:
 @contextmanager
 def _leaf(module: nn.Module):
     "A list with what a layer gives, cut off from what lies below"
-    found = []
+    found, thread = [], get_ident()
     def cut(module, inputs, output):
+        if get_ident() != thread: return      # somebody else asks the same model
         _check_maps(type(module).__name__, getattr(output, 'shape', ()))
         found[:] = [output.detach().requires_grad_()]
         return found[0].clone()      # what comes next may write over it

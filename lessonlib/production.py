@@ -6,9 +6,21 @@
 __all__ = ['describe_export']
 
 # %% ../nbs/62_production.ipynb #9138b8f6
+import json
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import torch
+from fastcore.basics import patch
+from torch import nn
+
+from .batches import TensorDataLoader
 from .checkpoint import read_tensors
+from .core import map_tensors
+from .files import atomic_path
+from .learner import Learner
+from .progress import evaluating
 
 # %% ../nbs/62_production.ipynb #df567549
 def describe_export(fname,  # what `Learner.export` wrote
@@ -30,5 +42,89 @@ def describe_export(fname,  # what `Learner.export` wrote
     written = ', '.join(f'{name} {version}' for name, version in info['versions'].items())
     lines = {'learner': learner['part'], 'model': learner['model']['part'],
              'numbers': f'{numbers:,} in {len(tensors)} tensors',
-             'classes': f'{len(classes)}: {shown}' if classes else 'none', 'written by': written}
+             'classes': f'{len(classes)}: {shown}' if classes else 'none', 'written by': written,
+             **{name: _plainly(value) for name, value in info.get('card', {}).items()}}
     return '\n'.join(f'{name:11}{text}' for name, text in lines.items())
+
+def _plainly(value) -> str:
+    "A value of a model card in a line"
+    if isinstance(value, dict): return ', '.join(f'{k} {_plainly(v)}' for k, v in value.items())
+    return f'{value:.4g}' if isinstance(value, float) else str(value)
+
+# %% ../nbs/62_production.ipynb #b1e26220
+@patch
+def predict_many(self: Learner,
+    items: Sequence,  # each as `predict` takes it
+    bs: int = 64,  # so many at a time; more need more memory
+    act: Callable = None,  # as for `predict`
+) -> list:  # for each item what `predict` answers
+    """The answers for many items, in batches; the answer to one does not depend on the others
+
+    Args:
+        items: each as `predict` takes it
+        bs: so many at a time; more need more memory
+        act: as for `predict`
+
+    Returns:
+        for each item what `predict` answers
+    """
+    if type(self).predict is not Learner.predict: return [self.predict(item) for item in items]
+    items, found = list(items), []
+    for first in range(0, len(items), bs):
+        part = items[first:first + bs]
+        inputs, alike = [self.dls.prepare(item) for item in part], defaultdict(list)
+        for i, xs in enumerate(inputs): alike[tuple(x.shape for x in xs)].append(i)
+        outputs = {}
+        for places in alike.values():
+            tensors = (torch.stack(xs) for xs in zip(*[inputs[i] for i in places]))
+            preds = self.get_preds(dl=TensorDataLoader(*tensors, bs=bs), act=act)[0]
+            outputs |= {i: map_tensors(lambda t: t[row], preds) for row, i in enumerate(places)}
+        answer = getattr(self.dls, 'answer', lambda item, output: self.dls.decode(output))
+        found += [(*answer(item, outputs[i]), outputs[i]) for i, item in enumerate(part)]
+    return found
+
+# %% ../nbs/62_production.ipynb #4184e94e
+class _Whole(nn.Module):
+    "Scaling, model and activation in one"
+    def __init__(self, learn: Learner):
+        super().__init__()
+        self.model, self.act = learn.model, learn.dls.activation
+        stats = getattr(learn, 'stats', None)
+        self.scaled = stats is not None
+        if self.scaled:
+            mean, std = (torch.tensor([*numbers]).view(-1, 1, 1) for numbers in stats)
+            self.register_buffer('mean', mean)
+            self.register_buffer('std', std)
+    def forward(self, *inputs):
+        if self.scaled: inputs = ((inputs[0] - self.mean) / self.std, *inputs[1:])
+        output = self.model(*inputs)
+        return self.act(output) if self.act else output
+
+# %% ../nbs/62_production.ipynb #9ee11343
+@patch
+def to_onnx(self: Learner, fname,  # kept in `learn.path`, if no whole path
+    item,  # one item, for the shape of the inputs; any number of them can be asked later
+) -> Path:
+    """Write the computation as ONNX: inputs from 0 to 1 before they are scaled, probabilities out
+
+    Raises ImportError without the extra, ValueError for models that ONNX cannot write down.
+
+    Args:
+        fname: kept in `learn.path`, if no whole path
+        item: one item, for the shape of the inputs; any number of them can be asked later
+    """
+    try: import onnx, onnxscript  # noqa: F401
+    except ImportError: raise ImportError('ONNX needs pip install lessonlib[serve]') from None
+    file = self.path/Path(fname).expanduser()
+    file = file if file.suffix == '.onnx' else file.with_name(f'{file.name}.onnx')
+    whole, inputs = _Whole(self), tuple(torch.stack([x, x]).cpu() for x in self.dls.prepare(item))
+    sizes = tuple({0: torch.export.Dim('batch')} for _ in inputs)
+    with evaluating(whole), atomic_path(file) as partial:
+        try: made = torch.onnx.export(whole, inputs, dynamo=True, dynamic_shapes=(sizes,),
+                                      verbose=False).model_proto
+        except Exception as error:
+            raise ValueError(f'ONNX cannot write {type(self.model).__name__} down: {error}') from None
+        vocab = None if self.dls.vocab is None else [str(name) for name in self.dls.vocab]
+        onnx.helper.set_model_props(made, dict(classes=json.dumps(vocab)))
+        onnx.save(made, partial)
+    return file
