@@ -165,6 +165,24 @@ def test_batch_norm_is_what_differs(pair, capsys):
     assert pair[0]['frozen norm']['weights']['1.running_mean'].mean() == pytest.approx(.3)
 
 
+class Drawn(Callback):
+    "Notes a random number in each batch"
+    def before_fit(self): self.numbers = []
+    def before_batch(self): self.numbers.append(torch.rand(()).item())
+
+
+def draw(bs):
+    learn = build('plain', bs)
+    set_seed(3)
+    with learn.distributed(timeout=20): learn.fit(2, cbs=(drawn := Drawn()))
+    return drawn.numbers
+
+
+def test_each_process_draws_numbers_of_its_own(capsys):
+    one, other = results(draw, 16)
+    assert one == draw(32) and not {*one} & {*other}
+
+
 def test_three_processes(capsys):
     alone = train('plain', 48)
     for mine in results(train, 'plain', 16, n=3): assert close(mine['weights'], alone['weights'], 2e-6)
