@@ -300,7 +300,8 @@ def test_whatever_differs_is_computed_anew(photos, tmp_path):
 @pytest.mark.quick
 def test_damaged_features_are_computed_anew(photos, tmp_path):
     file, _ = kept(photos, tmp_path)
-    whole, tensors = file.read_bytes(), read_tensors(file)[0]
+    whole = file.read_bytes()
+    tensors = {name: tensor.clone() for name, tensor in read_tensors(file)[0].items()}   # not a view of the file
     for broken in (whole[:-9], b'', whole[:-4] + b'\1\2\3\4'):
         file.write_bytes(broken)
         assert kept(photos, tmp_path) == (file, 42)
