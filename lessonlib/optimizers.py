@@ -7,7 +7,7 @@ __all__ = ['sgd_step', 'weight_decay', 'l2_reg', 'Optimizer', 'average_grad', 'm
            'average_sqr_grad', 'scale_grad', 'RMSProp', 'step_stat', 'adam_step', 'Adam', 'lamb_step', 'Lamb',
            'lion_step', 'Lion', 'OptimWrapper']
 
-# %% ../nbs/60_optimizers.ipynb #08b22d1d
+# %% ../nbs/60_optimizers.ipynb #3ed7b880
 import inspect
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -20,7 +20,7 @@ from .core import rng_guard
 from .files import did_you_mean
 from .learner import _check_steps_alone
 
-# %% ../nbs/60_optimizers.ipynb #adb59c87
+# %% ../nbs/60_optimizers.ipynb #00984213
 def sgd_step(
     p: Tensor, lr: float,  # parameter, with its gradient; learning rate
 ):
@@ -51,7 +51,7 @@ def l2_reg(
     """
     p.grad = p.grad.add(p, alpha=wd)
 
-# %% ../nbs/60_optimizers.ipynb #7fc55188
+# %% ../nbs/60_optimizers.ipynb #f108cc63
 _long = dict(mom='momentum', wd='weight_decay')        # a step's name of a setting -> torch's
 _short = {long: short for short, long in _long.items()}
 
@@ -67,7 +67,7 @@ def _called(cb: Callable) -> str:
     if not isinstance(cb, partial): return getattr(cb, '__name__', type(cb).__name__)
     return f'{_called(cb.func)}({", ".join(f"{k}={v}" for k, v in cb.keywords.items())})'
 
-# %% ../nbs/60_optimizers.ipynb #8053509a
+# %% ../nbs/60_optimizers.ipynb #21e24a70
 def _check_setting(name: str, value) -> None:
     "ValueError for a number that cannot be meant"
     share = name in ('mom', 'sqr_mom', 'memory')
@@ -88,7 +88,7 @@ def _groups(params, wd) -> list:
                          f'Learner, it sets the decay: Learner(..., wd={wd}), or fit(wd={wd})')
     return params
 
-# %% ../nbs/60_optimizers.ipynb #195d9ca6
+# %% ../nbs/60_optimizers.ipynb #00614aff
 class Optimizer(torch.optim.Optimizer):
     """Calls small steps, one after the other, for every parameter that has a gradient
 
@@ -172,7 +172,7 @@ class Optimizer(torch.optim.Optimizer):
         super().load_state_dict(state_dict)
     def __getstate__(self): return {**super().__getstate__(), 'cbs': self.cbs, 'asks': self.asks}
 
-# %% ../nbs/60_optimizers.ipynb #ff1fc47d
+# %% ../nbs/60_optimizers.ipynb #3f5e92bb
 def average_grad(
     p: Tensor, mom: float,  # parameter, with its gradient; share of the memory kept, 0 … 1
     grad_avg: Tensor = None,  # the memory so far
@@ -204,7 +204,7 @@ def momentum_step(
     """
     p.add_(grad_avg, alpha=-lr)
 
-# %% ../nbs/60_optimizers.ipynb #11002c06
+# %% ../nbs/60_optimizers.ipynb #56b8fa42
 def nesterov_step(
     p: Tensor, lr: float,  # parameter, with its gradient; learning rate
     mom: float, grad_avg: Tensor,  # as in `average_grad`, and what it gave
@@ -217,7 +217,7 @@ def nesterov_step(
     """
     p.add_(p.grad.add(grad_avg, alpha=mom), alpha=-lr)
 
-# %% ../nbs/60_optimizers.ipynb #7785fa35
+# %% ../nbs/60_optimizers.ipynb #92c2750e
 def _decay(decouple_wd: bool) -> Callable: return weight_decay if decouple_wd else l2_reg
 
 class MomentumSGD(Optimizer):
@@ -242,7 +242,7 @@ class MomentumSGD(Optimizer):
         more = dict(mom=mom) if mom else {}
         super().__init__(params, [_decay(decouple_wd), *steps], lr, wd, **more)
 
-# %% ../nbs/60_optimizers.ipynb #a9e84e70
+# %% ../nbs/60_optimizers.ipynb #fa24ee86
 def average_sqr_grad(
     p: Tensor, sqr_mom: float,  # parameter, with its gradient; share of the memory kept, 0 … 1
     sqr_avg: Tensor = None,  # the memory so far
@@ -268,6 +268,7 @@ def scale_grad(
     """
     p.grad = p.grad / (sqr_avg.sqrt() + eps)
 
+# %% ../nbs/60_optimizers.ipynb #4ccc30bf
 class RMSProp(Optimizer):
     """RMSProp (Hinton, 2012): gradients over their usual size; with `mom`, a memory of those
 
@@ -287,7 +288,7 @@ class RMSProp(Optimizer):
         super().__init__(params, [_decay(decouple_wd), average_sqr_grad, scale_grad, *move], lr, wd,
                          sqr_mom=sqr_mom, eps=eps, **({'mom': mom} if mom else {}))
 
-# %% ../nbs/60_optimizers.ipynb #51f36a9a
+# %% ../nbs/60_optimizers.ipynb #e4dc9548
 def step_stat(p: Tensor, step: int = 0,  # parameter; steps it has made so far
 ) -> dict:
     """Counts the steps
@@ -316,6 +317,7 @@ def adam_step(
     """
     p.add_(_adam_move(mom, sqr_mom, step, grad_avg, sqr_avg, eps), alpha=-lr)
 
+# %% ../nbs/60_optimizers.ipynb #461341b4
 _averages = [partial(average_grad, dampening=True), average_sqr_grad, step_stat]
 
 class Adam(Optimizer):
@@ -337,7 +339,7 @@ class Adam(Optimizer):
         super().__init__(params, [_decay(decouple_wd), *_averages, adam_step], lr, wd,
                          mom=mom, sqr_mom=sqr_mom, eps=eps)
 
-# %% ../nbs/60_optimizers.ipynb #860d03d4
+# %% ../nbs/60_optimizers.ipynb #c985cdb8
 def lamb_step(
     p: Tensor, lr: float,  # parameter; learning rate: the share of its length that it moves
     mom: float, sqr_mom: float, step: int,  # for debiasing, as in `adam_step`
@@ -374,7 +376,7 @@ class Lamb(Optimizer):
     ):
         super().__init__(params, [*_averages, lamb_step], lr, wd, mom=mom, sqr_mom=sqr_mom, eps=eps)
 
-# %% ../nbs/60_optimizers.ipynb #d901f4ac
+# %% ../nbs/60_optimizers.ipynb #e06e20eb
 def lion_step(
     p: Tensor, lr: float,  # parameter, with its gradient; how far every number in it moves
     mom: float, memory: float,  # shares of the memory: in the sign, and in what is remembered
@@ -406,7 +408,7 @@ class Lion(Optimizer):
     ):
         super().__init__(params, [weight_decay, lion_step], lr, wd, mom=mom, memory=memory)
 
-# %% ../nbs/60_optimizers.ipynb #3a28a17a
+# %% ../nbs/60_optimizers.ipynb #2ec0c008
 def OptimWrapper(
     params,  # as for any optimiser
     opt: Callable,  # a class of torch.optim, or one that is built like those
