@@ -16,7 +16,7 @@ from fastcore.basics import patch
 from torch import nn
 
 from .batches import TensorDataLoader
-from .checkpoint import read_tensors
+from .checkpoint import _tensor_file, read_tensors
 from .core import map_tensors
 from .files import atomic_path
 from .learner import Learner
@@ -32,8 +32,7 @@ def describe_export(fname,  # what `Learner.export` wrote
     Args:
         fname: what `Learner.export` wrote
     """
-    file = Path(fname).expanduser()
-    tensors, info = read_tensors(file)
+    tensors, info = read_tensors(file := _tensor_file(fname))
     if info.get('kind') != 'learner': raise ValueError(f'{file} is no exported learner')
     learner, numbers = info['learner'], sum(tensor.numel() for tensor in tensors.values())
     vocabs = [part['vocab'] for part in learner['data'].get('blocks', []) if part.get('vocab')]
@@ -119,12 +118,18 @@ def to_onnx(self: Learner, fname,  # kept in `learn.path`, if no whole path
     file = file if file.suffix == '.onnx' else file.with_name(f'{file.name}.onnx')
     whole, inputs = _Whole(self), tuple(torch.stack([x, x]).cpu() for x in self.dls.prepare(item))
     sizes = tuple({0: torch.export.Dim('batch')} for _ in inputs)
-    with evaluating(whole), atomic_path(file) as partial:
+    with evaluating(whole):
         try: made = torch.onnx.export(whole, inputs, dynamo=True, dynamic_shapes=(sizes,),
                                       verbose=False).model_proto
         except Exception as error:
-            raise ValueError(f'ONNX cannot write {type(self.model).__name__} down: {error}') from None
-        vocab = None if self.dls.vocab is None else [str(name) for name in self.dls.vocab]
-        onnx.helper.set_model_props(made, dict(classes=json.dumps(vocab)))
-        onnx.save(made, partial)
+            name = type(self.model).__name__
+            raise ValueError(f'ONNX cannot write {name} down: {error}') from None
+    _write_onnx(made, file, self.dls.vocab)
     return file
+
+def _write_onnx(made, file: Path, vocab) -> None:
+    "The graph, with the names of the classes, whole or not at all"
+    import onnx
+    names = None if vocab is None else [str(name) for name in vocab]
+    onnx.helper.set_model_props(made, dict(classes=json.dumps(names)))
+    with atomic_path(file) as partial: onnx.save(made, partial)

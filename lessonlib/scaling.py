@@ -6,12 +6,11 @@
 __all__ = ['StepMemory', 'LiveMemory', 'free_memory', 'MixedPrecision']
 
 # %% ../nbs/61_scaling.ipynb #f2afbc7b
-import copy, gc, re, warnings, weakref
+import copy, gc, warnings, weakref
 from collections import defaultdict
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from threading import get_ident
 
 import torch
@@ -23,6 +22,7 @@ from torch.utils.checkpoint import checkpoint
 from .batches import _n_items, random_kept
 from .checkpoint import Checkpoint, Part
 from .core import default_device, map_tensors, rng_guard
+from .files import _free_ram
 from .learner import (_of_torch, Callback, CancelFitException, CancelStepException,
                       CancelTrainException, Learner)
 from .progress import modes_kept, ProgressCallback
@@ -225,17 +225,6 @@ def free_memory(device=None,  # None: `default_device()`
         torch.cuda.empty_cache()
         return torch.cuda.mem_get_info(device)[0]
     return _free_ram() if device.type == 'cpu' else None
-
-def _free_ram() -> int | None:
-    "Bytes that this process may still take, if the system tells"
-    limits, group = [], Path('/sys/fs/cgroup')
-    try:
-        line = re.search(r'MemAvailable:\s+(\d+) kB', Path('/proc/meminfo').read_text())
-        if line: limits.append(int(line[1]) * 1024)
-        top = (group/'memory.max').read_text().strip()
-        if top.isdigit(): limits.append(int(top) - int((group/'memory.current').read_text()))
-    except (OSError, ValueError): pass
-    return min(limits) if limits else None
 
 # %% ../nbs/61_scaling.ipynb #2957ec26
 @patch

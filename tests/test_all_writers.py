@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,6 +32,8 @@ from lessonlib.course import _note_key, _write_executed, RunReport
 from lessonlib.datasets import _all_sets, _record, _save_record, mirror_data, untar_data
 from lessonlib.field import _resize, download_url
 from lessonlib.files import atomic_path, DatasetError, DiskFull, download, new_folder, parse_sums, sha256_of
+from lessonlib.processes import write_shards
+from lessonlib.production import _write_onnx
 from lessonlib.segmentation import save_mask
 from lessonlib.tokens import Numericalize
 
@@ -83,6 +86,33 @@ class _:
     def old(folder): write_tensors(folder/'m.safetensors', {'a': torch.zeros(3000)}, {})
     def write(folder): write_tensors(folder/'m.safetensors', {'a': torch.ones(3000)}, {})
     def look(folder): return ['old', 'new'][int(read_tensors(folder/'m.safetensors')[0]['a'].mean())]
+
+
+def onnx_graph(name):
+    import onnx
+    value = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1])
+    made = onnx.helper.make_graph([onnx.helper.make_node('Identity', [name], ['out'])], name, [value],
+                                  [onnx.helper.make_tensor_value_info('out', onnx.TensorProto.FLOAT, [1])], doc_string=LARGE)
+    return onnx.helper.make_model(made)
+
+
+@case('shards')
+class _:
+    old = nothing
+    def write(folder): write_shards([{'txt': LARGE}] * 3, folder/'shards', per_shard=2)
+    def look(folder):
+        if not (folder/'shards').exists(): return 'old'
+        files = sorted((folder/'shards').iterdir())
+        return 'new' if [len(tarfile.open(file).getnames()) for file in files] == [2, 1] else 'half'
+
+
+@case('a graph in ONNX')
+class _:
+    def old(folder): _write_onnx(onnx_graph('old'), folder/'m.onnx', None)
+    def write(folder): _write_onnx(onnx_graph('new'), folder/'m.onnx', ['a'])
+    def look(folder):
+        import onnx
+        return onnx.load(folder/'m.onnx').graph.name
 
 
 @case('a vocabulary')
@@ -368,7 +398,7 @@ def test_practice_sets(name, tmp_path):
 # ---- found by listing
 
 # into a buffer; and what practice sets alone use, inside their new folder
-EXEMPT = {'cleaner._card_text', 'files._save_jpeg'}
+EXEMPT = {'cleaner._card_text', 'files._save_jpeg', 'processes._as_script', 'serve._data_uri'}   # into memory, or a folder that goes
 ALWAYS = {'write_text', 'write_bytes', 'save_file', 'to_csv', 'to_parquet', 'savetxt', 'copyfile', 'copy2',
           'copytree', 'touch', 'atomic_path', 'new_folder', 'savez', 'tofile', 'writestr'}
 

@@ -13,12 +13,13 @@ from torch import nn
 from helpers.small_photos import home, loaders, photos, tiny_learner  # noqa: F401  fixtures too
 
 from lessonlib.batches import accuracy
-from lessonlib.checkpoint import NotExportable, load_learner
+from lessonlib.checkpoint import NotExportable, load_learner, read_tensors
 from lessonlib.core import set_seed
 from lessonlib.data_block import CategoryBlock, DataBlock, ImageBlock
 from lessonlib.images import Resize
 from lessonlib.items import parent_label
 from lessonlib.learner import Learner
+from lessonlib.production import describe_export
 from lessonlib.scaling import MixedPrecision
 from lessonlib.transfer import VisionLearner, vision_learner
 
@@ -150,3 +151,70 @@ def test_pictures_changed_before_the_recipe_are_noticed(photos, tmp_path):
                       get_x=lambda file: Image.open(file).convert('RGB').rotate(90), get_y=parent_label, item_tfms=Resize(32))
     learn = vision_learner(block.dataloaders(photos, bs=8, path=tmp_path))
     with pytest.warns(UserWarning, match='get_x'): learn.export()
+
+
+def test_the_card_says_what_was_done(exported, tmp_path):
+    learn, file = exported
+    card = read_tensors(file)[1]['card']
+    assert card['items'] == dict(training=30, validation=10) and card['trained'] == dict(epochs=1, optimiser='AdamW', loss='CrossEntropyLoss')
+    assert card['reached']['accuracy'] == pytest.approx(learn.recorder.values[-1][2])
+    more = read_tensors(learn.export(tmp_path/'more', card=dict(purpose='red or blue')))[1]['card']
+    assert more == card | dict(purpose='red or blue')
+    again = load_learner(tmp_path/'more')
+    assert again.card == more and read_tensors(again.export(tmp_path/'on'))[1]['card'] == more      # it travels on
+    assert 'purpose    red or blue' in describe_export(tmp_path/'on')
+    with pytest.raises(TypeError): learn.export(tmp_path/'bad', card=dict(when=object()))
+    assert not (tmp_path/'bad.safetensors').exists()
+
+
+def test_many_are_answered_as_one_is(exported, photos):
+    learn = load_learner(exported[1])
+    items = sorted(photos.glob('*/*.png'))[:11]
+    alone = [learn.predict(item) for item in items]
+    for bs in (1, 4, 64):
+        for (label, number, shares), one in zip(learn.predict_many(items, bs=bs), alone, strict=True):
+            assert label == one[0] and torch.equal(number, one[1]) and torch.allclose(shares, one[2], atol=1e-5)
+    assert learn.predict_many([]) == []
+    several = [items[0], items[1].read_bytes(), Image.open(items[2])]
+    assert [answer[0] for answer in learn.predict_many(several)] == [answer[0] for answer in alone[:3]]
+
+
+def test_texts_of_several_lengths_are_answered_as_alone():
+    import pandas as pd
+    from lessonlib.language_model import AWD_LSTM, language_model_learner
+    from lessonlib.text_classifier import text_classifier_learner
+    from lessonlib.tokens import TextDataLoaders
+    table = pd.DataFrame(dict(text=['a good film', 'a bad, bad film'] * 10, label=['pos', 'neg'] * 10))
+    small = dict(emb_sz=8, n_hid=8, n_layers=1)
+    learn = text_classifier_learner(TextDataLoaders.from_df(table, text_col='text', label_col='label', bs=4, device='cpu'), AWD_LSTM,
+                                    config=small)
+    texts = ['a good film', 'bad', 'a film, a good film, and a good one', 'good film a']
+    for one, text in zip(learn.predict_many(texts), texts, strict=True):
+        assert torch.allclose(one[2], learn.predict(text)[2], atol=1e-6)
+    writer = language_model_learner(TextDataLoaders.from_df(table, text_col='text', is_lm=True, bs=4, device='cpu'), AWD_LSTM, config=small)
+    assert len(writer.predict_many(['a good', 'a'])) == 2
+
+
+def test_onnx_answers_the_same(exported, photos, tmp_path):
+    onnxruntime = pytest.importorskip('onnxruntime')
+    learn, items = load_learner(exported[1]), sorted(photos.glob('*/*.png'))[:7]
+    training = [module.training for module in learn.model.modules()]
+    file = learn.to_onnx(tmp_path/'small', items[0])
+    assert file == tmp_path/'small.onnx' and [module.training for module in learn.model.modules()] == training
+    session = onnxruntime.InferenceSession(file)
+    assert json.loads(session.get_modelmeta().custom_metadata_map['classes']) == ['blue', 'red']
+    mean, std = (torch.tensor([*numbers]).view(-1, 1, 1) for numbers in learn.stats)
+    x = torch.stack([learn.dls.prepare(item)[0] for item in items]) * std + mean      # numbers from 0 to 1
+    found = session.run(None, {session.get_inputs()[0].name: x.numpy()})[0]
+    assert torch.allclose(torch.tensor(found), torch.stack([learn.predict(item)[2] for item in items]), atol=1e-4)
+
+
+def test_what_onnx_cannot_write_is_a_sentence(exported, photos, tmp_path):
+    class Odd(nn.Module):
+        def forward(self, x):
+            if x.sum() > 0: return x.flatten(1)[:, :2]
+            return x.flatten(1)[:, 2:4]
+    learn = load_learner(exported[1])
+    learn.model = Odd()
+    with pytest.raises(ValueError, match='ONNX cannot write Odd down'): learn.to_onnx(tmp_path/'odd', sorted(photos.glob('*/*.png'))[0])
+    assert not list(tmp_path.iterdir())
