@@ -10,39 +10,23 @@ import argparse
 import json
 import statistics
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from real_pets import HERE, RECIPES, fresh, weights_for_timm  # noqa: E402
+from real_pets import HERE, RECIPES, fresh, train as whole_train, weights_for_timm  # noqa: E402
 from timing import machine, table  # noqa: E402
 
 
-def train(task: dict) -> dict:
-    "One recipe on features of one split, from opening the first file to the last epoch's error"
-    import torch
-    from lessonlib.augmentation import aug_transforms
-    from lessonlib.batches import error_rate
-    from lessonlib.core import set_seed
-    from lessonlib.data_block import CategoryBlock, DataBlock, ImageBlock
-    from lessonlib.images import Resize
-    from lessonlib.items import IndexSplitter, RegexLabeller, using_attr
-    from lessonlib.transfer import vision_learner
-    set_seed(task['seed'])
-    start, cpu = time.perf_counter(), time.process_time()
-    pets = DataBlock((ImageBlock, CategoryBlock), splitter=IndexSplitter(task['valid']),
-                     get_y=using_attr(RegexLabeller(r'(.+)_\d+\.jpg$'), 'name'), item_tfms=Resize(task['presize']),
-                     batch_tfms=aug_transforms(size=task['size'], min_scale=.75))
-    dls = pets.dataloaders([Path(file) for file in task['files']], bs=task['bs'])
-    learn = vision_learner(dls, 'efficientnet_lite0', metrics=error_rate)
+def on_features(learn, task: dict):
+    "The head, trained on what the frozen body says once"
     with learn.no_logging(): head = learn.precompute(task['augmented'])
-    computed = time.perf_counter() - start
     with head.no_logging(): head.fit_one_cycle(task['epochs'], task['rate'])
-    errors = [row[-1] for row in head.recorder.values]
-    return dict(errors=errors, error=errors[-1], wall=time.perf_counter() - start, cpu=time.process_time() - cpu,
-                computed=computed, threads=torch.get_num_threads())
+    return head
+
+
+def train(task: dict) -> dict: return whole_train(task, on_features)
 
 
 def main():

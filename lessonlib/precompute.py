@@ -18,7 +18,7 @@ from fastcore.basics import patch
 from torch import nn, Tensor
 
 from .batches import DataLoaders, random_kept, TensorDataLoader
-from .checkpoint import _check_place, read_tensors, write_tensors
+from .checkpoint import _check_place, model_card, read_tensors, write_tensors
 from .core import rng_guard, to_device
 from .files import _free_ram, _size, file_lock, progress
 from .learner import Callback, layer_rates, Learner, norm_types
@@ -239,13 +239,15 @@ class HeadLearner(Learner):
     def show_results(self, *args, **kwargs):
         "Predictions over the truth, as the whole learner shows them"
         return self.whole.show_results(*args, **kwargs)
-    def export(self, fname='export.safetensors') -> Path:  # kept in `learn.path`, if no whole path
-        """Write body and head in one file, as `Learner.export` does
+    def export(self, *args, **kwargs) -> Path:   # as for `Learner.export`
+        """Write body and head in one file, and on its card how the head was trained
 
         Returns:
-            kept in `learn.path`, if no whole path
+            as for `Learner.export`
         """
-        return self.whole.export(fname)
+        card, own = kwargs.pop('card', None) or {}, model_card(self)
+        how = {name: own[name] for name in ('trained', 'reached') if name in own}
+        return self.whole.export(*args, card=how | card, **kwargs)
 
 # %% ../nbs/38_precompute.ipynb #d36d997d
 @patch

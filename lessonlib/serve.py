@@ -77,6 +77,7 @@ def _as_mask(mask, codes) -> dict:
                 picture=_data_uri(Image.fromarray((colours * 255).astype('uint8'))),
                 picture_says='the picture, a colour for each code')
 
+# %% ../nbs/65_serve.ipynb #65b00002
 def _flat(numbers: list) -> list:
     "Numbers out of lists of lists"
     return [n for part in numbers for n in (_flat(part) if isinstance(part, list) else [part])]
@@ -108,6 +109,7 @@ def reasons(learn: Learner, item,  # as for `as_json`
     except (TypeError, ValueError) as error: return dict(no_reason=f'No reason: {error}')
     return dict(no_reason='For a row of a table there is no heat map.')
 
+# %% ../nbs/65_serve.ipynb #65b00004
 def _heated(found) -> str:
     "A heat map on its picture, as `show_heatmap` draws it, without pyplot, which knows one thread"
     from matplotlib import colormaps
@@ -253,6 +255,7 @@ async def _body(request, limits: Limits) -> bytes:
         raise Refused(408, f'not sent within {limits.seconds:g} s') from None
     return bytes(data)
 
+# %% ../nbs/65_serve.ipynb #65b00006
 async def _read(app: PredictionApp, request):
     "The item in a request, in the form that `learn.predict` takes"
     kind = request.headers.get('content-type', '').lower()
@@ -335,6 +338,7 @@ def _health(app: PredictionApp) -> dict:
                 classes=None if vocab is None else list(map(str, vocab)),
                 room=app.limits.parallel + app.limits.waiting)
 
+# %% ../nbs/65_serve.ipynb #65b00008
 def _page(app: PredictionApp) -> str:
     "The page for people, whole: it loads nothing"
     words = dict(title=html.escape(app.title), takes=app.takes, example='', hint='Write a text',
@@ -430,6 +434,7 @@ def serve(fname,  # what `Learner.export` wrote
     _run(uvicorn, app, host, port, started or (lambda address: print(
         f'{address}  answers; stop it with Ctrl-C', flush=True)))
 
+# %% ../nbs/65_serve.ipynb #65b0000a
 def _run(uvicorn, app: PredictionApp, host: str, port: int, started) -> None:
     "Listens in this thread until it is stopped"
     import socket
@@ -498,6 +503,7 @@ def prediction_widget(learn: Learner,  # any that `asks_for` knows
     box.ask, box.shown = ask, shown
     return box
 
+# %% ../nbs/65_serve.ipynb #65b0000b
 def _bars(found: dict) -> str:
     "The answer as HTML: a sentence and bars"
     row = ('<div style="display:flex;gap:.6em"><span style="width:11em">{}</span><span '

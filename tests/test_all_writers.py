@@ -32,9 +32,9 @@ from lessonlib.course import _note_key, _write_executed, RunReport
 from lessonlib.datasets import _all_sets, _record, _save_record, mirror_data, untar_data
 from lessonlib.field import _resize, download_url
 from lessonlib.files import atomic_path, DatasetError, DiskFull, download, new_folder, parse_sums, sha256_of
-from lessonlib.processes import write_shards
 from lessonlib.production import _write_onnx
 from lessonlib.segmentation import save_mask
+from lessonlib.shards import write_shards
 from lessonlib.tokens import Numericalize
 
 pytestmark = forks
