@@ -363,4 +363,9 @@ def test_weights_that_fit_and_mean_another_function_are_said(tmp_path):
         made(nn.Tanh(), nn.Dropout(.5), SigmoidRange(0, 5)).load('first')
 
 
+def test_only_dropout_may_differ_in_a_layer_that_has_it():
+    first, other, deeper = (checkpoint._settings(nn.LSTM(3, 4, n, dropout=p)) for n, p in ((2, .1), (2, .5), (3, .1)))
+    assert first == other != deeper and first
+
+
 def dls_of_numbers(): return DataLoaders.from_tensors((torch.rand(8, 3), torch.rand(8, 4)), bs=4, device='cpu')

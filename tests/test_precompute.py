@@ -120,6 +120,9 @@ def test_export_has_both_halves(photos, tmp_path):
     with head.no_logging(): head.fit(1)
     again, file = load_learner(head.export()), learn.dls.valid_ds.items[0]
     torch.testing.assert_close(again.predict(file)[2], learn.predict(file)[2], atol=1e-5, rtol=0)
+    assert again.card['trained']['epochs'] == 1 and again.card['items'] == dict(training=30, validation=10)
+    assert again.card['reached']['valid_loss'] == pytest.approx(head.recorder.values[-1][1])
+    assert load_learner(head.export('more', card=dict(purpose='a test'))).card['purpose'] == 'a test'
 
 
 @pytest.mark.quick
