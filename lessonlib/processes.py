@@ -6,7 +6,7 @@
 __all__ = ['ProcessLost', 'rank_distrib', 'num_distrib', 'rank0_first', 'DistributedTrainer', 'launch']
 
 # %% ../nbs/63_processes.ipynb #d6536926
-import ast, builtins, dis, inspect, os, re, signal, socket, subprocess, sys
+import ast, atexit, builtins, dis, inspect, os, re, signal, socket, subprocess, sys
 import tempfile, threading, time
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
@@ -184,14 +184,19 @@ def _join(timeout: float, device) -> bool:
     _joined.update(store=store, timeout=timeout)
     dist.init_process_group('cpu:gloo,cuda:nccl' if nccl else 'gloo', store=store, rank=rank,
                             world_size=number, timeout=wait)
+    atexit.register(_leave)
     return True
+
+def _leave() -> None:
+    "Hangs up while Python still lives: gloo's threads would abort the process at its very end"
+    if dist.is_initialized(): dist.destroy_process_group()
 
 def _tell(error: BaseException) -> None:
     "Lets the others know why this process stops, and hangs up, so that they hear it at once"
     text = f'process {_processes()[0]} has stopped with {type(error).__name__}: {str(error)[:300]}'
     try:
         _joined['store'].set('stopped', text)
-        dist.destroy_process_group()
+        _leave()
     except Exception: pass     # its own error is the one to be seen
 
 # %% ../nbs/63_processes.ipynb #3b31f58a

@@ -307,7 +307,7 @@ def modes_kept(model: nn.Module):  # its modules may be switched between trainin
     finally:
         for module, training in modes: module.training = training
 
-_asking, _asked = threading.RLock(), WeakKeyDictionary()   # model: how many ask it, and its modes
+_asking, _asked = threading.RLock(), WeakKeyDictionary()   # module: how many ask it, and its mode
 
 @contextmanager
 def evaluating(model: nn.Module):  # may be asked by several threads
@@ -317,16 +317,18 @@ def evaluating(model: nn.Module):  # may be asked by several threads
         model: may be asked by several threads
     """
     with _asking:
-        n, modes = _asked.get(model) or (0, [(m, m.training) for m in model.modules()])
-        _asked[model] = n + 1, modes
+        modules = list(model.modules())        # two models may have some of them in common
+        for module in modules:
+            n, training = _asked.get(module, (0, module.training))
+            _asked[module] = n + 1, training
         model.eval()
     try: yield
     finally:
         with _asking:
-            n, modes = _asked.pop(model)
-            if n > 1: _asked[model] = n - 1, modes
-            else:
-                for module, training in modes: module.training = training
+            for module in modules:
+                n, training = _asked.pop(module)
+                if n > 1: _asked[module] = n - 1, training
+                else: module.training = training
 
 # %% ../nbs/12_progress.ipynb #9117a655
 class _Gather(Callback):

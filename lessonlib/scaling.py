@@ -31,7 +31,7 @@ from .progress import modes_kept, ProgressCallback
 @patch
 def step_memory(self: Learner, bs: int = 2,  # items to send through
 ) -> int:
-    """Bytes that the forward pass of `bs` training items keeps for the backward pass
+    """Bytes that the forward pass of `bs` items keeps for the backward one, beside the batch itself
 
     Args:
         bs: items to send through

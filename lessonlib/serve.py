@@ -489,8 +489,8 @@ def prediction_widget(learn: Learner,  # any that `asks_for` knows
     takes, shown = asks_for(learn), widgets.HTML()
     def show(given, value):
         try: found = as_json(learn, given(value), least=least)
-        except Exception as error: shown.value = html.escape(_short(str(error), 300))
-        else: shown.value = _bars(found)
+        except Exception as error: found = dict(sentence=_short(str(error), 300))
+        shown.value = _bars(found)
     if takes == 'picture':
         ask = widgets.FileUpload(accept='image/*', description='A picture')
         given = lambda value: bytes(value[-1]['content'])
@@ -510,4 +510,5 @@ def _bars(found: dict) -> str:
            'style="background:#2a6fb5;width:{:.0f}px"></span><span>{:.1%}</span></div>').format
     bars = ''.join(row(html.escape(name), 200 * share, share)
                    for name, share in found.get('bars', []))
-    return f'<b>{html.escape(found["sentence"])}</b>{bars}'
+    said = html.escape(found['sentence'])
+    return f'<div class="tex2jax_ignore mathjax_ignore"><b>{said}</b>{bars}</div>'

@@ -6,6 +6,7 @@ or HTML is made must be run by one of the cases below, or stand among those that
 """
 import ast
 import io
+from datetime import datetime
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -34,6 +35,7 @@ from lessonlib.images import Resize
 from lessonlib.multilabel import MultiCategoryBlock
 from lessonlib.progress import ProgressCallback
 from lessonlib.segmentation import show_mask
+from lessonlib.serve import prediction_widget
 from lessonlib.tables import Categorify, TabularPandas
 from lessonlib.tabular import plot_importance
 from lessonlib.ways_in import ImageDataLoaders
@@ -243,6 +245,20 @@ def effects(learn, shown):
     shown.append(WordEffects([LINES, NASTY, 'a'], torch.tensor([1., -.5, 0]), NASTY, .5)._repr_html_())
 
 
+@case
+def widget(learn, shown):
+    Image.new('RGB', (8, 8)).save(buffer := io.BytesIO(), 'PNG')
+    box = prediction_widget(learn)
+    box.ask.value = (dict(name=NASTY, type='image/png', size=len(buffer.getvalue()), content=memoryview(buffer.getvalue()),
+                          last_modified=datetime.now()),)
+    shown.append(box.shown.value)
+    def predict(item): raise ValueError(LINES)
+    learn.predict = predict
+    try: box.ask.value = (box.ask.value[0] | dict(name='b'),)
+    finally: del learn.predict
+    shown.append(box.shown.value)
+
+
 @pytest.mark.parametrize('name', CASES)
 def test_words_are_shown_as_they_are(name, learned, shown):
     CASES[name](learned, shown)
@@ -256,7 +272,7 @@ def test_words_are_shown_as_they_are(name, learned, shown):
 
 # Drawings of curves, films and activations: their words are the package's own, or those of the caller's titles.
 NO_WORDS = {'core._ask', 'core._show_html', 'features.color_dim', 'features.plot_layer_stats', 'schedules.plot_lr',
-            'schedules.plot_sched', 'sgd.plot_descent', 'core.plot_function', 'lr_finder.plot', 'progress.plot_loss'}
+            'schedules.plot_sched', 'sgd.plot_descent', 'core.plot_function', 'lr_finder.plot', 'progress.plot_loss', 'doubt.plot', 'profiling.plot'}
 
 
 def draws(call):

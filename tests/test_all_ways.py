@@ -216,11 +216,11 @@ def plain(folder):
     return Learner(dls, net, nn.CrossEntropyLoss(), metrics=accuracy, path=folder), list(x[:16])
 
 
-def vision(folder):
+def vision(folder, **how):
     from lessonlib.transfer import vision_learner
     files = pictures(folder)
     dls = DataBlock(get_y=lambda file: file.name[0]).dataloaders(files, bs=4, device='cpu')
-    return vision_learner(dls, 'resnet18', pretrained=False, path=folder), files
+    return vision_learner(dls, 'resnet18', pretrained=False, path=folder, **how), files
 
 
 def several_labels(folder):
@@ -293,7 +293,13 @@ def language(folder):
     return learn, items[:16]
 
 
-makers = [plain, vision, several_labels, points, masks, half_precision, collab, tables, texts, language]
+def on_features(folder):
+    learn, items = vision(folder, train_bn=False)
+    learn.freeze()
+    with learn.no_bar(): return learn.precompute(), items
+
+
+makers = [plain, vision, several_labels, points, masks, half_precision, collab, tables, texts, language, on_features]
 
 
 def flat(answer):

@@ -449,9 +449,10 @@ def test_without_tensorboard_one_sentence(tmp_path, monkeypatch):
 
 
 def test_a_curve_only_where_there_is_a_notebook():
+    import matplotlib.pyplot as plt
+    plt.close('all')                     # those of other tests
     learn = build(items=32)
     quietly(learn.fit, 2, cbs=ShowGraphCallback)
-    import matplotlib.pyplot as plt
     assert not plt.get_fignums()
 
 

@@ -487,7 +487,8 @@ x = torch.arange(40.)[:, None]
 dls = DataLoaders.from_tensors((x, x), (x[:33], x[:33]), bs=8, device='cpu')
 learn = Learner(dls, torch.nn.Linear(1, 1), torch.nn.MSELoss())
 torch.nn.init.ones_(learn.model.weight), torch.nn.init.ones_(learn.model.bias)
-with learn.distributed(timeout=60): print('loss', learn.validate(), len(learn.get_preds()[0]))
+with learn.distributed(timeout=60): text = f'loss {learn.validate()} {len(learn.get_preds()[0])}\\n'
+print(text, end='', flush=True)       # in one piece: the other process prints, too
 """)
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
