@@ -1,4 +1,4 @@
-"""Typical wrong answers to the exercises of 91_command; each must be refused."""
+"""Typical wrong answers to the exercises of 97_command; each must be refused."""
 WRONG = {
     'check_may_remove': [
         'return now == written',   # forgets the file that is gone already
