@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: lab test test-quick test-fastcore2 docs run bench sync new clean
+.PHONY: lab test test-quick test-fastcore2 test-oldest test-newest docs run bench sync new clean
 
 # A new constraints.txt or settings.ini installs what is missing into the same environment.
 $(READY): settings.ini setup.py constraints.txt
@@ -31,6 +31,13 @@ test-fastcore2: $(READY)   ## the library with the newest fastcore 2
 	@PYTHONPATH=$(CURDIR)/_build/fastcore2 $(BIN)/python -m pytest --ignore tests/test_sync.py \
 	  --ignore tests/test_site.py --ignore tests/test_lab.py \
 	  --deselect tests/test_readme.py::test_readme_is_what_the_index_says
+
+test-oldest: $(READY)   ## the wheel, alone, with the oldest versions that settings.ini allows (about 6 GB)
+	@$(BIN)/python tests/helpers/versions.py oldest
+
+test-newest: $(READY)   ## the same with the newest, and each extra alone
+	@$(BIN)/python tests/helpers/versions.py newest
+	@$(BIN)/python tests/helpers/versions.py extras
 
 docs: $(READY)   ## the site, in _docs/
 	@$(BIN)/python docs/build.py

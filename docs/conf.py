@@ -48,6 +48,6 @@ html_theme_options = {
     'show_toc_level': 2, 'toc_title': 'On this page', 'navbar_persistent': [],
     'show_navbar_depth': 1,
     'pygments_light_style': 'a11y-high-contrast-light', 'pygments_dark_style': 'github-dark',
-    'search_bar_text': 'Search the course'}
+    'search_bar_text': 'Search the course', 'extra_footer': f'{project} {version}'}
 copybutton_selector = '.lesson-cell div.highlight pre, .signature div.highlight pre'
 copybutton_exclude = '.linenos'

@@ -23,7 +23,8 @@ def lesson_bar(stem, notebook, module):
         cell, words = slowest and cells[slowest['index']], 'slowest cell'
         if cell and is_shown(cell): words = f'<a href="#cell-{cell.get("id")}">slowest cell</a>'
         slow = f'; {words} {duration(slowest["seconds"])}' if slowest else ''
-        ran = f'Ran in {duration(report["seconds"])} on two cores{slow}'
+        held = f'; {report["memory"]:,.0f} MB of memory' if report.get('memory') else ''
+        ran = f'Ran in {duration(report["seconds"])} on two cores{slow}{held}'
         parts.append(f'<span class="ran">{ran}</span>')
     parts.append('<span class="take">Notebook: '
                  f'<a href="downloads/student/{stem}.ipynb" download>to work through</a> · '

@@ -4,19 +4,19 @@
 
 # %% auto #0
 __all__ = ['student_edition', 'work_digest', 'what_to_do', 'write_lessons', 'lab_command', 'lab_environment', 'run_lessons',
-           'report_table', 'check_up']
+           'report_table', 'cell_table', 'check_up']
 
 # %% ../nbs/97_command.ipynb #62760125
-import argparse, hashlib, json, os, re, subprocess, sys, tempfile, textwrap
+import argparse, hashlib, json, os, re, subprocess, sys, tempfile, textwrap, time
 from concurrent.futures import ThreadPoolExecutor
 from importlib import util
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
-from .course import (_bound, _end_running, _environment, _SOLUTION, _version, CourseError,
-                     describe_error, directives, exercises, find_lesson, lessons,
-                     notebooks_folder, read_notebook, replace_solution, run_notebook,
-                     RunReport)
+from .course import (_bound, _end_running, _environment, _SOLUTION, _version, BUDGET,
+                     CourseError, describe_error, directives, exercises, find_lesson,
+                     lessons, notebooks_folder, over_budget, read_notebook,
+                     replace_solution, run_notebook, RunReport)
 from .files import atomic_path, data_home, DatasetError, progress
 
 # %% ../nbs/97_command.ipynb #fdc95fa6
@@ -263,6 +263,33 @@ def report_table(reports: list[RunReport],  # one a lesson
     total = sum(report.seconds for report in reports)
     return '\n'.join([*lines, f"{'in all':{width}}  {total:7.1f}"])
 
+# %% ../nbs/97_command.ipynb #aa2ac754
+def cell_table(
+    reports: list[RunReport],  # one a lesson
+    least: float = .05,  # cells below this share of the budget are counted, not named
+) -> str:  # lines of text
+    """A table of the cells that take time or memory, beside what a cell may take
+
+    Args:
+        reports: one a lesson
+        least: cells below this share of the budget are counted, not named
+
+    Returns:
+        lines of text
+    """
+    lines = ['seconds      MB  cell (allowed: {seconds:.0f} s, {memory:.0f} MB)'.format(**BUDGET)]
+    for report in reports:
+        costs = [*zip(report.cell_seconds, report.cell_memory)]
+        shares = [max(s / BUDGET['seconds'], m / BUDGET['memory']) for s, m in costs]
+        named = [index for index, share in enumerate(shares) if share >= least]
+        lines += [f'{costs[i][0]:7.1f} {costs[i][1]:7.0f}  {report.name}, {i + 1} of {report.cells}'
+                  for i in named]
+        rest = sum(costs[i][0] for i in range(len(costs)) if i not in named)
+        held = f'; {report.memory:.0f} MB at its most' if report.memory else ''
+        lines.append(f'{rest:7.1f}          {report.name}, the other '
+                     f'{len(costs) - len(named)}{held}')
+    return '\n'.join(lines)
+
 # %% ../nbs/97_command.ipynb #d61729d1
 def _run(args: argparse.Namespace) -> int:
     "Run lessons without a browser, with a progress bar and a table at the end"
@@ -276,7 +303,9 @@ def _run(args: argparse.Namespace) -> int:
     for report in reports:
         if not report.ok: print(describe_error(report), end='\n\n')
     print(report_table(reports))
-    return int(not all(report.ok for report in reports))
+    costly = [line for report in reports for line in over_budget(report)] if args.times else []
+    if args.times: print('\n' + cell_table(reports), *costly, sep='\n')
+    return int(bool(costly) or not all(report.ok for report in reports))
 
 # %% ../nbs/97_command.ipynb #9102833b
 def _search(args: argparse.Namespace) -> int:
@@ -350,6 +379,8 @@ def check_up() -> Iterator[tuple[str, str, str]]:  # what, its state, a hint (em
         there = util.find_spec(module) is not None
         yield name, (_version(name) or 'there') if there else 'missing', '' if there else hint
     yield from _check_machine()
+    if not any(util.find_spec(module) is None for module in ('torch', 'PIL')):
+        yield from _speed(**_facts())
     yield from _check_data()
 
 # %% ../nbs/97_command.ipynb #fac90a2e
@@ -365,6 +396,48 @@ def _check_machine() -> Iterator[tuple[str, str, str]]:
     from lessonlib.core import default_device
     device = default_device()
     yield 'device', str(device), 'no GPU, and none is needed' if device.type == 'cpu' else ''
+
+# %% ../nbs/97_command.ipynb #8a58655c
+def _facts() -> dict:
+    "What decides how fast lessons run here; None where this system does not say"
+    import torch
+    from PIL import features
+    def read(path, pattern):
+        try: return re.search(pattern, Path(path).read_text())
+        except OSError: return None
+    wall, begun = time.perf_counter(), time.process_time()
+    while time.process_time() - begun < .2: sum(range(1000))
+    quota = read('/sys/fs/cgroup/cpu.max', r'^(\d+) (\d+)')
+    held = read('/proc/meminfo', r'MemAvailable:\s+(\d+)')
+    affinity = getattr(os, 'sched_getaffinity', None)
+    return dict(cores=len(affinity(0)) if affinity else os.cpu_count() or 1,
+                threads=torch.get_num_threads(), turns=.2 / (time.perf_counter() - wall),
+                load=getattr(os, 'getloadavg', lambda: [None])()[0],
+                quota=quota and int(quota[1]) / int(quota[2]), free=held and int(held[1]) / 2**20,
+                instructions=torch.backends.cpu.get_cpu_capability(),
+                jpeg=bool(features.check('libjpeg_turbo')))
+
+# %% ../nbs/97_command.ipynb #0630f183
+def _speed(cores: int, threads: int, turns: float, load: float | None, quota: float | None,
+           free: float | None, instructions: str, jpeg: bool) -> Iterator[tuple[str, str, str]]:
+    "What is slow here, why, and what to do"
+    few = threads < cores and ('OMP_NUM_THREADS or torch.set_num_threads keeps torch to '
+                               f'{threads} of {cores} cores: unset it')
+    yield 'threads', str(threads), few or ''
+    if quota is not None: yield 'allowed', f'{quota:.1f} cores', (
+        'the container may use less than it sees: give it more, or set '
+        f'OMP_NUM_THREADS={max(1, int(quota))}' if quota < min(cores, threads) else '')
+    crowded = load is not None and load > cores + .5 or turns < .8
+    busy = f'load {load:.1f}, ' * (load is not None) + f'{turns:.0%} of the turns'
+    yield 'neighbours', busy, ('other programs are at work: close them, or times will be a '
+                               'multiple of what lessons say') * crowded
+    yield 'instructions', instructions, (
+        'no AVX2: torch is several times slower here, and nothing but another machine helps'
+        * (instructions in ('DEFAULT', 'NO AVX')))
+    yield 'photos', 'libjpeg-turbo' if jpeg else 'plain libjpeg', '' if jpeg else (
+        'this Pillow opens photos slowly: pip install --force-reinstall pillow')
+    if free is not None: yield 'free memory', f'{free:.1f} GB', (
+        'lessons need 2: close other programs, or the system swaps' * (free < 2))
 
 # %% ../nbs/97_command.ipynb #ddf5d2ac
 def _check_data() -> Iterator[tuple[str, str, str]]:
@@ -432,7 +505,10 @@ _port, _share = _between('port', 0, 65535, int), _between('share', 0, 1, float)
 _RUN = [('lessons', 'names such as 01_sgd, or files; without any all lessons', dict(nargs='*')),
         ('--jobs', 'how many at a time (default: 1)', dict(type=_positive(int), default=1)),
         ('--out', 'a folder to keep the executed notebooks in', {}),
-        ('--timeout', 'seconds a cell may take (default: 600)', dict(type=_positive(float), default=600))]
+        ('--timeout', 'seconds a cell may take (default: 600)',
+         dict(type=_positive(float), default=600)),
+        ('--times', 'time and memory of each cell; fails if one is half over the budget',
+         dict(action='store_true'))]
 _DATA = [('action', 'what to do', dict(choices=('list', 'get', 'mirror', 'verify'))),
          ('names', 'data sets, such as mnist_sample; for mirror its folder first', dict(nargs='*'))]
 _SEARCH = [('question', 'in plain words', dict(nargs='+')),

@@ -232,6 +232,24 @@ def test_run_prints_a_table_and_fails_if_a_lesson_does(tmp_path, monkeypatch, ca
                                                                         '01_bad.ipynb']
 
 
+def test_run_says_what_each_cell_costs(tmp_path, monkeypatch, capsys):
+    "And fails when a cell is half over the budget, which here is tiny"
+    book = notebook(tmp_path/'00_x.ipynb', 'import time\ntime.sleep(.4)', "big = b'x' * 100_000_000", 'del big')
+    assert main(['run', str(book), '--times']) == 0
+    assert '00_x, the other' in capsys.readouterr().out
+    monkeypatch.setitem(command.BUDGET, 'seconds', .1)
+    assert main(['run', str(book)]) == 0
+    capsys.readouterr()
+    assert main(['run', str(book), '--times']) == 1
+    said = capsys.readouterr().out
+    assert '00_x, cell 1: ' in said and '00_x, 1 of 3' in said
+    if not Path('/proc/self/clear_refs').exists(): return
+    monkeypatch.setitem(command.BUDGET, 'seconds', 1000)
+    monkeypatch.setitem(command.BUDGET, 'memory', 50)
+    assert main(['run', str(book), '--times']) == 1
+    assert re.search(r'00_x, cell 2: (9|1[0-3])\d+ MB, and 50 are allowed', capsys.readouterr().out)
+
+
 NO_RUNS = {'no job': (['good', '--jobs', '0'], '0 is not above 0'),
            'half a job': (['good', '--jobs', '1.5'], "invalid number value: '1.5'"),
            'no time': (['good', '--timeout', '0'], '0 is not above 0'),
@@ -315,7 +333,7 @@ def test_doctor(capsys, monkeypatch, tmp_path):
     assert main(['doctor']) == 0
     said = capsys.readouterr().out
     for word in ('Python', 'torch', 'cores', 'memory', 'device', 'cache', 'mirror',
-                 'everything that lessons need'):
+                 'threads', 'neighbours', 'instructions', 'everything that lessons need'):
         assert word in said
     monkeypatch.setenv('LESSONLIB_MIRROR', str(tmp_path/'nowhere'))
     find = command.util.find_spec

@@ -158,6 +158,35 @@ def test_a_trial_notes_which_hint_came(tmp_path):
     assert entry['wrong'] == ['refused'] * 4 and entry['hints'] == [0, 1, 2, 2]
 
 
+def test_a_cell_that_needs_a_solution_is_found(tmp_path):
+    start, later = 'from lessonlib.core import exercise', 'print(half(4) + 1)'
+    cells = [start, ANSWER, CHECK, later]
+    assert run_notebook(notebook(tmp_path/'00_author.ipynb', *cells)).ok
+    report = run_notebook(notebook(tmp_path/'00_x.ipynb', *cells), wrong_answers={})
+    assert not report.ok and report.error['index'] == 3
+
+
+def test_an_unsolved_exercise_leaves_random_numbers_alone(tmp_path):
+    start = 'from lessonlib.core import exercise, set_seed\nimport random\nset_seed(1)'
+    draws = ANSWER.replace('def half', 'import random\nrandom.random()\ndef half')
+    cells = [start, draws, CHECK, 'print(random.random())']
+    printed = []
+    for name, wrong in (('00_a', None), ('00_b', {})):
+        report = run_notebook(notebook(tmp_path/f'{name}.ipynb', *cells), out=tmp_path/'out.ipynb', wrong_answers=wrong)
+        assert report.ok, describe_error(report)
+        printed.append(read_notebook(tmp_path/'out.ipynb')['cells'][3]['outputs'][0]['text'])
+    assert printed[0] == printed[1]
+
+
+def test_a_picture_that_fails_with_sliders_is_found(tmp_path):
+    draw = ('import matplotlib.pyplot as plt\nfrom lessonlib.core import explore, on_paper\n'
+            'def draw(k): return plt.plot([k])\nexplore(draw, k=[1, 2])')
+    fails = draw + '\nassert on_paper(), "no page"'
+    for source, live in ((draw, []), (fails, ['cell 1: AssertionError no page'])):
+        report = run_notebook(notebook(tmp_path/'00_x.ipynb', source), wrong_answers={})
+        assert report.ok and report.live == live
+
+
 def test_half_a_solution_never_reaches_a_learner(tmp_path):
     for lost in ('    ### END SOLUTION', '    ### BEGIN SOLUTION\n'):
         path = notebook(tmp_path/'00_x.ipynb', '# Title', ANSWER.replace(lost, ''), CHECK)

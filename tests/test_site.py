@@ -12,6 +12,8 @@ from types import SimpleNamespace
 import pytest
 from filelock import FileLock
 
+import lessonlib
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT/'docs'), str(ROOT/'tests')]
 import api
@@ -87,7 +89,7 @@ class Loader:
                  code('#| export\nclass Loader: ...', name='c1'),
                  markdown('A ***half*** is one of two equal parts. Use `Loader` or `half(3)`, not `quarter`.', 'm1'),
                  code('plot()', shows('A straight line', image_png=PICTURE), name='c2'),
-                 seconds=14.2, slowest=dict(index=4, seconds=3.2), error=None),
+                 seconds=14.2, slowest=dict(index=4, seconds=3.2), memory=640.4, error=None),
              '01_second': notebook(
                  markdown('# Second\n\n> You will load.\n\n- track: workshop', 'mm'),
                  markdown('See [halving](00_first.ipynb#First).', 'm0'),
@@ -329,7 +331,7 @@ def test_signatures_are_spaced():
 
 def test_the_toy_site(toy_site):
     first, second = toy_site.page('00_first'), toy_site.page('01_second')
-    assert 'Ran in 14 s on two cores; <a href="#cell-c2">slowest cell</a> 3.2 s' in first
+    assert 'Ran in 14 s on two cores; <a href="#cell-c2">slowest cell</a> 3.2 s; 640 MB of memory' in first
     assert 'href="api/first.html#half"' in first and 'href="api/second.html#Loader"' in second and 'href="api/first.html#Loader"' in second
     assert (toy_site.out/'figures'/'00_first'/'c2-0.png').exists()
     assert 'BEGIN SOLUTION' in (toy_site.out/'downloads'/'01_second.ipynb').read_text()
@@ -508,6 +510,7 @@ def test_every_page_opens_from_disk_and_has_what_it_promises(site, page):
         assert page.locator('h1').count(), f'{path}: no heading'
         assert (page.watch.external, page.watch.complaints) == ([], []), path
         if path.parent != site or path.stem not in lessons(): continue
+        assert f'lessonlib {lessonlib.__version__}' in page.locator('footer.bd-footer-content').inner_text(), path
         assert re.search(r'Ran in [\d.]+ (s|min) on two cores; slowest cell [\d.]+ s',
                          page.locator('.lesson-bar').inner_text()), path
         assert page.locator('.lesson-cell').count() and page.locator('div.highlight button.copybtn').count(), path
