@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['set_seed', 'get_rng_state', 'set_rng_state', 'rng_guard', 'default_device', 'map_tensors', 'to_device', 'tensor',
-           'keep_memory', 'expect', 'show_image', 'show_images', 'Shown', 'plot_function', 'on_paper', 'explore',
-           'show_animation', 'Unsolved', 'exercise', 'predict_first']
+           'keep_memory', 'expect', 'show_image', 'show_images', 'Shown', 'plot_function', 'draw_graph', 'on_paper',
+           'explore', 'show_animation', 'Unsolved', 'exercise', 'predict_first']
 
 # %% ../nbs/00_core.ipynb #a43ef32f
-import base64, ctypes, dis, inspect, io, itertools, json, math, os, random, sys, textwrap
-import zlib
+import base64, ctypes, dis, inspect, io, itertools, json, math, os, random, re, shutil
+import subprocess, sys, textwrap, zlib
 from contextlib import contextmanager
 from functools import wraps
 from html import escape
@@ -318,6 +318,99 @@ def plot_function(
     with torch.no_grad(): values = function(points)
     ax.plot(points, values, **kwargs)
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title or ax.get_title())
+    return ax
+
+# %% ../nbs/00_core.ipynb #460e57cb
+def _arrows(text: str) -> list[tuple[str, str, str]]:
+    "(from, to, label) of each arrow in a text such as `a -> b -> c; c -> a [again]`"
+    arrows = []
+    for line in filter(None, map(str.strip, re.split('[;\n]', text))):
+        path, label = re.fullmatch(r'(.*?)\s*(?:\[(?:label=)?"?(.*?)"?\])?', line).groups()
+        names = [name.strip().strip('"') for name in path.split('->')]
+        if len(names) < 2 or not all(names):
+            raise ValueError(f'{line!r} is no arrow: write them as in a -> b -> c; c -> a [again]')
+        arrows += [(*pair, label or '') for pair in itertools.pairwise(names)]
+    if not arrows: raise ValueError('there is no arrow to draw, as in a -> b -> c')
+    return arrows
+
+# %% ../nbs/00_core.ipynb #bf48ebd4
+def _columns(arrows: list) -> dict[str, int]:
+    "How many arrows lie before each box at most; arrows that close a circle do not count"
+    column, before = {}, {}
+    for start, end, _ in arrows:
+        before.setdefault(start, set())
+        before.setdefault(end, set())
+        if end != start and end not in before[start]:      # the others lead back
+            for name, earlier in before.items():
+                if name == end or end in earlier: earlier |= {start} | before[start]
+    def depth(name):
+        if name not in column:
+            column[name] = max([depth(start) + 1 for start, end, _ in arrows
+                                if end == name and start in before[name]], default=0)
+        return column[name]
+    return {name: depth(name) for name in before}
+
+def _by_graphviz(arrows: list) -> np.ndarray | None:
+    "The picture that the program `dot` of Graphviz draws; None where it is not installed"
+    from matplotlib.pyplot import imread
+    if not shutil.which('dot'): return None
+    quoted = [[json.dumps(word, ensure_ascii=False) for word in arrow] for arrow in arrows]
+    lines = ''.join(f'{start} -> {end} [label={label}];' for start, end, label in quoted)
+    done = subprocess.run(['dot', '-Tpng', '-Gdpi=144'], capture_output=True,
+                          input=f'digraph {{rankdir=LR; node [shape=box]; {lines}}}'.encode())
+    return imread(io.BytesIO(done.stdout)) if done.returncode == 0 else None
+
+# %% ../nbs/00_core.ipynb #1c401d9d
+def _draw_boxes(ax, arrows: list) -> None:
+    "Boxes from left to right, with their arrows"
+    columns, places = _columns(arrows), {}
+    for column in range(max(columns.values()) + 1):
+        here = [name for name in columns if columns[name] == column]
+        for i, name in enumerate(here): places[name] = 1.8*column, .8*((len(here) - 1)/2 - i)
+    look = dict(boxstyle='round,pad=.45', facecolor='#e8f0fa', edgecolor='#2b5c94')
+    words = dict(ha='center', va='center', color='black', parse_math=False)
+    boxes = {name: ax.text(*place, name, bbox=look, **words) for name, place in places.items()}
+    (left, right), (low, high) = ((min(p), max(p)) for p in zip(*places.values()))
+    ax.set(xlim=(left - .9, right + .9), ylim=(low - .5, high + 1.2), aspect='equal')
+    ax.figure.set_size_inches(min(right - left + 1.8, 12), min(high - low + 2, 8))
+    ax.figure.canvas.draw()                    # only now the boxes have their sizes
+    for arrow in arrows: _draw_arrow(ax, places, columns, boxes, words, *arrow)
+
+def _draw_arrow(ax, places, columns, boxes, words, start, end, label) -> None:
+    "One arrow; it is a bow if it passes boxes or leads back"
+    from matplotlib.patches import FancyArrowPatch
+    (x, y), (x2, y2), steps = places[start], places[end], columns[end] - columns[start]
+    bow = math.copysign(min(.35, 1.6/max(math.dist((x, y), (x2, y2)), .1)), -steps)
+    if start == end: x, x2, y, y2, bow = x - .2, x + .2, y + .2, y + .2, -1.5
+    elif steps in (0, 1): bow = 0
+    cut = {f'patch{side}': boxes[name].get_bbox_patch() for side, name in zip('AB', (start, end))}
+    ax.add_patch(FancyArrowPatch(
+        (x, y), (x2, y2), **cut, arrowstyle='-|>', shrinkA=2, shrinkB=2, mutation_scale=14,
+        color='#2b5c94', connectionstyle=f'arc3,rad={bow}'))
+    middle = (x + x2)/2 + bow*(y2 - y)/2, (y + y2)/2 - bow*(x2 - x)/2
+    if label: ax.text(*middle, label, bbox=dict(fc='white', ec='none', pad=1), **words)
+
+# %% ../nbs/00_core.ipynb #51177145
+def draw_graph(
+    text: str,  # `a -> b -> c; c -> a [again]`: a box is made by naming it
+    title: str = '',  # '': the boxes' names; also read to people who cannot see the picture
+    ax=None,  # matplotlib axes; None makes new ones
+):  # the axes
+    """Draw boxes and arrows, by the program Graphviz where it is installed
+
+    Args:
+        text: `a -> b -> c; c -> a [again]`: a box is made by naming it
+        title: '': the boxes' names; also read to people who cannot see the picture
+        ax: matplotlib axes; None makes new ones
+    """
+    import matplotlib.pyplot as plt
+    arrows = _arrows(text)
+    if ax is None: ax = plt.subplots(figsize=(9, 2.4), layout='constrained')[1]
+    if (picture := _by_graphviz(arrows)) is None: _draw_boxes(ax, arrows)
+    else: ax.imshow(picture)
+    names = dict.fromkeys(name for arrow in arrows for name in arrow[:2])
+    ax.set_title(title or ' → '.join(names), parse_math=False)
+    ax.axis('off')
     return ax
 
 # %% ../nbs/00_core.ipynb #00b5d59d

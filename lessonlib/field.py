@@ -10,8 +10,8 @@ __all__ = ['NormType', 'APScoreBinary', 'RocAucBinary', 'BalancedAccuracy', 'Coh
            'MSELossFlat', 'L1LossFlat', 'BCELossFlat', 'BCEWithLogitsLossFlat', 'LabelSmoothingCrossEntropy',
            'LabelSmoothingCrossEntropyFlat', 'flatten_check', 'FieldMetric', 'skm_to_fastai', 'top_k_accuracy',
            'exp_rmspe', 'download_url', 'download_images', 'resize_images', 'to_np', 'default_split',
-           'num_features_model', 'apply_init', 'get_c', 'show_at', 'subplots', 'doc', 'progress_bar', 'master_bar',
-           'RAdam', 'synth_learner']
+           'num_features_model', 'apply_init', 'get_c', 'gv', 'show_at', 'subplots', 'doc', 'progress_bar',
+           'master_bar', 'RAdam', 'synth_learner']
 
 # %% ../nbs/98_field.ipynb #96f9a170
 import csv, hashlib, inspect, math, re, shutil
@@ -31,7 +31,7 @@ from fastcore.basics import listify, patch
 from torch import nn, Tensor
 
 from .batches import AccumMetric, DataLoaders
-from .core import map_tensors
+from .core import draw_graph, map_tensors
 from .course import module_names
 from .data_block import IntToFloat
 from .files import (_open_url, _short, atomic_path, did_you_mean, DiskFull, download,
@@ -601,6 +601,14 @@ def get_c(dls) -> int:  # loaders that know their number of outputs
         loaders that know their number of outputs
     """
     return dls.c
+
+def gv(s: str):  # in Graphviz's language; what it says about shapes is left out
+    """Draws boxes and arrows
+
+    Args:
+        s: in Graphviz's language; what it says about shapes is left out
+    """
+    return draw_graph(';'.join(line for line in re.split('[;\n]', s) if '->' in line))
 
 def show_at(ds, idx: int, **kwargs):  # a data set, and a position in it
     """Shows an item

@@ -6,9 +6,11 @@ or HTML is made must be run by one of the cases below, or stand among those that
 """
 import ast
 import io
+import shutil
 from datetime import datetime
 from html.parser import HTMLParser
 from pathlib import Path
+from unittest.mock import patch
 
 import IPython.display
 import numpy as np
@@ -24,7 +26,7 @@ from torch import nn
 from helpers.listing import calls_in, functions, noting
 from lessonlib import core
 from lessonlib.cleaner import _card_text, _Face, ImageClassifierCleaner
-from lessonlib.core import explore, predict_first, show_animation, show_image, show_images
+from lessonlib.core import draw_graph, explore, predict_first, show_animation, show_image, show_images
 from lessonlib.data_block import WordTable
 from lessonlib.files import progress
 from lessonlib.interpretation import ClassificationInterpretation
@@ -243,6 +245,12 @@ def texts(learn, shown):
 @case
 def effects(learn, shown):
     shown.append(WordEffects([LINES, NASTY, 'a'], torch.tensor([1., -.5, 0]), NASTY, .5)._repr_html_())
+
+
+@case
+def graph(learn, shown):
+    for which in (shutil.which, lambda program: None):       # with Graphviz, if it is installed, and without
+        with patch('lessonlib.core.shutil.which', which): draw_graph(f'{NASTY} -> b -> {NASTY} [{NASTY}]')
 
 
 @case

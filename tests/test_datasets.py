@@ -7,6 +7,7 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 import tarfile
 import threading
 import time
@@ -18,7 +19,7 @@ from helpers.archives import (DEMO, FILES, GOOD, SHA, entry, folder_mirror, fork
                               in_child, left, no_network, nothing, shop, tar_bytes, tiny_disk,
                               wait_for, whole, zip_bytes, zip_entry)
 from lessonlib import datasets, files
-from lessonlib.datasets import (DatasetUnavailable, URLs, course_data, fetch_file, find_url, list_data,
+from lessonlib.datasets import (DatasetUnavailable, URLs, competition_data, course_data, fetch_file, find_url, list_data,
                                 mirror_data, practice_data, untar_data, verify_data)
 from lessonlib.files import (DamagedArchive, DatasetError, DiskFull, DownloadFailed, Fingerprint,
                              UnknownDataset, UnsafeArchive, data_home, download, extract_archive,
@@ -789,3 +790,68 @@ def test_verify_data_does_not_wait_for_a_pipe(shop, home):
     (folder/'labels.csv').unlink()
     os.mkfifo(folder/'labels.csv')
     assert 'labels.csv' in verify_data()[0].problem
+
+
+# ---- data of a competition
+
+@pytest.fixture
+def client(tmp_path, monkeypatch):
+    "A folder of programs with a client of Kaggle's; what it does is written into it"
+    monkeypatch.setenv('LESSONLIB_HOME', str(tmp_path/'home'))
+    for name in ('KAGGLE_API_TOKEN', 'KAGGLE_USERNAME', 'KAGGLE_KEY', 'KAGGLE_CONFIG_DIR'):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv('HOME', str(tmp_path/'me'))
+    monkeypatch.setenv('PATH', f'{tmp_path/"programs"}{os.pathsep}{os.environ["PATH"]}')
+    (tmp_path/'programs').mkdir()
+    def make(does):
+        program = tmp_path/'programs'/'kaggle'
+        program.write_text(f'#!{sys.executable}\nimport sys, zipfile, pathlib\nwords = sys.argv[1:]\n'
+                           "assert words[:4] == ['competitions', 'download', '-c', 'petals'], words\n"
+                           f'folder = pathlib.Path(words[words.index("-p") + 1])\n{does}')
+        program.chmod(0o755)
+    return make
+
+
+ZIPPED = 'with zipfile.ZipFile(folder/"petals.zip", "w") as z: z.writestr("train.csv", "x"); z.writestr("a/b.txt", "y")'
+
+
+def files_of(folder): return {str(path.relative_to(folder)) for path in folder.rglob('*') if path.is_file()}
+
+
+def test_a_competition_comes_by_kaggles_client(client, tmp_path, monkeypatch):
+    client(ZIPPED)
+    with pytest.raises(DatasetError, match='no token.*kaggle.json'): competition_data('petals')
+    (tmp_path/'me'/'.kaggle').mkdir(parents=True)
+    (tmp_path/'me'/'.kaggle'/'kaggle.json').write_text('{}')
+    folder = competition_data('petals')
+    assert files_of(folder) == {'train.csv', 'a/b.txt'}
+    client('raise SystemExit(1)')
+    assert competition_data('petals') == folder                      # fetched once
+    assert [(row.name, row.ok) for row in verify_data()] == [('kaggle-petals', True)]
+    assert [path.name for path in folder.parent.iterdir()] == ['kaggle-petals']
+
+
+def test_a_competition_of_single_files(client, monkeypatch):
+    monkeypatch.setenv('KAGGLE_API_TOKEN', 'secret-token')
+    client('(folder/"a.csv").write_text("1"); (folder/"b.csv").write_text("2")')
+    folder = competition_data('petals')
+    assert files_of(folder) == {'a.csv', 'b.csv'} and verify_data()[0].ok
+
+
+@pytest.mark.parametrize('does', ['print("403 - Forbidden"); raise SystemExit(1)', 'pass',
+                                  'sys.exit("403 - Forbidden " + "x" * 5000)'])
+def test_what_the_client_cannot_fetch_is_said(client, does, monkeypatch):
+    monkeypatch.setenv('KAGGLE_API_TOKEN', 'secret-token')
+    client(does)
+    with pytest.raises(DatasetError, match='accepted its rules') as said: competition_data('petals')
+    text = str(said.value)
+    assert ('Forbidden' in text) == ('Forbidden' in does) and len(text) < 800 and 'secret-token' not in text
+    assert 'By hand' in text and 'kaggle-petals.zip' in text
+    home = Path(os.environ['LESSONLIB_HOME'])
+    assert not [path for path in (home/'data').iterdir()]
+
+
+@pytest.mark.parametrize('name', ['', '../petals', 'Petals', '-c', 'a b', 'petals/x', None])
+def test_no_name_of_a_competition(client, name):
+    client('raise SystemExit("asked")')
+    with pytest.raises(ValueError, match='no name of a competition'): competition_data(name)
