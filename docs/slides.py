@@ -34,8 +34,8 @@ from pygments.util import ClassNotFound
 ROOM = 540         # pixels below the title of a slide of 1280 × 720
 CODE_LINES = 15    # a longer cell stays in the notebook
 PLOT_LINES = 3     # code that stands above its picture has at most so many
-PRINTED_LINES = 12
-TABLE_ROWS = 9
+PRINTED_LINES, PRINTED_COLUMNS = 12, 112
+TABLE_ROWS, TABLE_COLUMNS, CELL = 9, 9, 44  # characters of a cell
 QUESTIONS = 4      # of the questionnaire, on one slide
 STYLE = 'a11y-high-contrast-light'
 
@@ -105,11 +105,14 @@ def outline(code):
                 if isinstance(part, ast.FunctionDef) and (part.name == '__init__' or part.name[0] != '_'):
                     rows += head(part, '    ')
             return rows
-        names = [argument.arg for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
-        if node.args.vararg: names.append(f'*{node.args.vararg.arg}')
-        if node.args.kwarg: names.append(f'**{node.args.kwarg.arg}')
-        return [f'{indent}def {node.name}({", ".join(names)}): ...' + (f'  # {doc}' if doc and indent else '')] + (
-            [f'{indent}    "{doc}"'] if doc and not indent else [])
+        rest, keywords = node.args.vararg, node.args.kwarg
+        names = [argument.arg for argument in (*node.args.posonlyargs, *node.args.args)]
+        if rest or node.args.kwonlyargs: names.append(f'*{rest.arg}' if rest else '*')
+        names += [argument.arg for argument in node.args.kwonlyargs]
+        if keywords: names.append(f'**{keywords.arg}')
+        row = f'{indent}def {node.name}({", ".join(names)}): ...'
+        if indent: return [f'{row}  # {doc}' if doc else row]
+        return [row, f'    "{doc}"'] if doc else [row]
     kinds = ast.ClassDef, ast.FunctionDef
     rows = [row for node in tree.body if isinstance(node, kinds) and node.name[0] != '_'
             for row in head(node)]
@@ -437,7 +440,12 @@ class Deck(Converter):
         if without_errors: lines = [line for line in lines if not re.match(r'\w+(Error|Exception): ', line)]
         if not any(line.strip() for line in lines): return []
         if len(lines) > PRINTED_LINES: lines = [*lines[:PRINTED_LINES], '…']
-        return [(match[1] + '\n'.join(lines) + match[3], 26 + 25 * len(lines))]
+        wraps = len(lines) <= 3
+        lines = [clipped(line, 4 * PRINTED_COLUMNS if wraps else PRINTED_COLUMNS) for line in lines]
+        start = match[1].replace(' words', '')
+        if wraps: start = start.replace('class="output', 'class="output words')
+        rows = sum(ceil(max(1, len(line)) / PRINTED_COLUMNS) for line in lines)
+        return [(start + '\n'.join(lines) + match[3], 26 + 25 * rows)]
 
     # ---- all of it
 
@@ -471,15 +479,33 @@ class Deck(Converter):
         slide.parts.append((self.html(said) or '<p></p>', 200))
 
 
+def clipped(markup, most):
+    "A line or a cell, cut off if it is long; what has colours is left as it is"
+    if len(markup) <= most or '<' in markup: return markup
+    return html.escape(html.unescape(markup)[:most - 1], quote=False) + '…'
+
+
 def shorter_table(text):
-    "A table of few rows: the first ones, and a row that says how many more there are"
-    body = re.search(r'<tbody>(.*?)</tbody>', text, re.S)
-    rows = re.findall(r'<tr\b.*?</tr>', body[1] if body else text, re.S)
-    if not body or len(rows) <= TABLE_ROWS or re.search(r'rowspan', body[1]): return text, len(rows) + 1
-    more = len(rows) - TABLE_ROWS + 1
-    columns = len(re.findall(r'<t[hd]\b', rows[0]))
-    last = f'<tr><td colspan="{columns}">… {more} more rows</td></tr>'
-    return text.replace(body[1], '\n'.join([*rows[:TABLE_ROWS - 1], last])), TABLE_ROWS + 1
+    "A table with its first rows and columns, if it has many, and long cells cut; its rows"
+    inner = re.search(r'<tbody>(.*?)</tbody>', text, re.S)
+    rows = re.findall(r'<tr\b.*?</tr>', text, re.S)
+    if not inner or '<img' in text or re.search(r'(row|col)span', text): return text, len(rows) + 1
+    more = inner[1].count('<tr') - TABLE_ROWS
+
+    def row(match):
+        cells = re.findall(r'<t[hd]\b.*?</t[hd]>', match[2], re.S)
+        if len(cells) > TABLE_COLUMNS:
+            cells = [*cells[:TABLE_COLUMNS - 2], re.sub(r'>.*<', '>…<', cells[0], flags=re.S), cells[-1]]
+        cells = [re.sub(r'>([^<>]*)<', lambda found: f'>{clipped(found[1], CELL)}<', cell) for cell in cells]
+        return match[1] + ''.join(cells) + match[3]
+    text = re.sub(r'(<tr\b[^>]*>)(.*?)(</tr>)', row, text, flags=re.S)
+    if more > 0:
+        inner = re.search(r'<tbody>(.*?)</tbody>', text, re.S)
+        rows = re.findall(r'<tr\b.*?</tr>', inner[1], re.S)
+        columns = len(re.findall(r'<t[hd]\b', rows[0]))
+        last = f'<tr><td colspan="{columns}">… {more + 1} more rows</td></tr>'
+        text = text.replace(inner[1], '\n'.join([*rows[:TABLE_ROWS - 1], last]))
+    return text, min(len(rows), TABLE_ROWS) + 1
 
 # ---------------------------------------------------------------- pages
 
@@ -571,13 +597,16 @@ def build_slides(site, out, tracks=('lesson',), only=(), logo=None):
         made[path.stem], faults = lesson_slides(site, out, path, names, here, image)
         problems += [fault for fault in faults if 'stopped with' in fault or 'alt text' in fault
                      or 'from the internet' in fault or 'folder of this machine' in fault]
+    for old in (*out.glob('*.html'), *(out/'figures').glob('*')):  # of lessons that are no more
+        if old.stem in site.titles or old.name == 'index.html': continue
+        if old.is_dir(): shutil.rmtree(old)
+        else: old.unlink()
+    decks = {path.stem: out/f'{path.stem}.html' for path in site.notebooks if path.stem != 'index'}
+    counts = {stem: deck.read_text(encoding='utf-8').count('<section class="kind-')
+              for stem, deck in decks.items() if deck.exists()}
     rows = '\n'.join(f'<li><a href="{stem}.html">{html.escape(site.titles[stem] or stem)}</a> '
-                     f'<small>{count} slides</small></li>' for stem, count in made.items())
+                     f'<small>{count} slides</small></li>' for stem, count in counts.items())
     write(out/'index.html', INDEX.format(title=html.escape(site.title), rows=rows, logo=image))
-    for old in out.glob('*.html'):
-        if old.stem not in {*made, 'index'}: old.unlink()
-    for old in (out/'figures').glob('*'):
-        if old.name not in made: shutil.rmtree(old)
     if problems: raise BuildError('\n'.join(problems))
     return made
 

@@ -17,12 +17,17 @@ function fit(section) {
   let room = 520, scale = 1.24;
   const set = () => { section.style.setProperty('--room', room + 'px'); section.style.setProperty('--scale', scale); };
   for (set(); !fits() && scale > 1; set()) scale -= .04;
+  let zoom = 1;
+  for (const child of body.children) {   // what is too wide shrinks alone
+    const share = body.clientWidth / child.scrollWidth;
+    if (share < 1) child.style.zoom = zoom = Math.max(.25, share * .99);
+  }
   for (; !fits() && room > 280; set()) room -= 20;
   for (; !fits() && scale > .5; set()) { scale -= .04; room = 280 * Math.max(scale, .8); }
   for (; !fits() && room > 80; set()) room -= 20;
   section.style.cssText = shown;
   set();
-  section.dataset.scale = scale.toFixed(2);
+  section.dataset.scale = (scale * zoom).toFixed(2);
 }
 
 function begin() {
