@@ -16,20 +16,23 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 import build
 from anywhere import repository_parts, with_install_cell
 from check import imported_modules
-from common import read, write
+from common import BuildError, read, write  # whoever calls `edition` catches a BuildError
 from names import source_of
 from prose import link_lessons
 from slides import build_slides
 
 from lessonlib.command import write_lessons
-from lessonlib.course import course_map, CourseError, find_lesson, lessons, module_names
+from lessonlib.course import about, course_map, CourseError, find_lesson, lessons, module_names
 
 # ---------------------------------------------------------------- which notebooks
 
 def chosen(names, nbs):
     "The notebooks that are meant ('01,05 sgd'), and those that have to come with them"
     words = [word for name in names for word in re.split(r'[,\s]+', name) if word]
-    if not words: raise CourseError('which lessons? Say for instance --only 01,05,11,26')
+    if not words:  # the whole course
+        fronts = {path.stem: about(path).track for path in lessons(nbs) if path.stem != 'index'}
+        main = [stem for stem, track in fronts.items() if track not in ('workshop', 'appendix')]
+        return main, [stem for stem in fronts if stem not in main]
     stems = [find_lesson(word, nbs).stem for word in words]
     if 'index' in stems: raise CourseError('the home page is written anew: name lessons alone')
     makers = {module: stem for stem, module in module_names(nbs).items()}
@@ -137,9 +140,9 @@ def plain_links(text, here):
 def edition(only, out, title='', logo=None, solutions=('folded',), repository='', site=None, today=None):
     """Write site/, student/ and slides/ of a course of these lessons into the folder `out`;
     give the lines to print. `site`: the whole course (default: this repository)."""
+    shown, held = solutions_shown(solutions, today)
     whole = site or build.course_site()
     main, added = chosen(only, whole.nbs)
-    shown, held = solutions_shown(solutions, today)
     if repository: repository_parts(repository)
     if logo and not (Path(logo).is_file() and Path(logo).suffix.lower() in ('.png', '.svg', '.jpg', '.jpeg', '.webp')):
         raise CourseError(f'--logo {logo}: there is no such picture (png, svg, jpg or webp)')
@@ -171,7 +174,7 @@ def edition(only, out, title='', logo=None, solutions=('folded',), repository=''
         raise
     finally: shutil.rmtree(work, ignore_errors=True)
     said = [f'{title}: {", ".join(main)}']
-    if added: said.append(f'They stand on these, which come with them: {", ".join(added)}')
+    if added and only: said.append(f'They stand on these, which come with them: {", ".join(added)}')
     if not shown: said.append(f'{held or "No solutions"}: none is in the pages, the search or the notebooks.'
                               + (' Build again on that day.' if held else ''))
     if repository: said.append(f'The buttons lead to the folder student of {repository}: push this project there, '
