@@ -18,15 +18,15 @@ from anywhere import repository_parts, with_install_cell
 from check import imported_modules
 from common import BuildError, read, write  # whoever calls `edition` catches a BuildError
 from names import source_of
-from prose import link_lessons
+from prose import LESSON_LINK, outside_fences
 from slides import build_slides
 
 from lessonlib.command import write_lessons
-from lessonlib.course import about, course_map, CourseError, find_lesson, lessons, module_names
+from lessonlib.course import _SOLUTION, about, course_map, CourseError, find_lesson, lessons, module_names
 
 # ---------------------------------------------------------------- which notebooks
 
-def chosen(names, nbs):
+def chosen(names, nbs, package='lessonlib'):
     "The notebooks that are meant ('01,05 sgd'), and those that have to come with them"
     words = [word for name in names for word in re.split(r'[,\s]+', name) if word]
     if not words:  # the whole course
@@ -38,7 +38,7 @@ def chosen(names, nbs):
     makers = {module: stem for stem, module in module_names(nbs).items()}
     here, todo = set(stems), list(dict.fromkeys(stems))
     while todo:
-        modules = imported_modules(read(Path(nbs)/f'{todo.pop()}.ipynb'), 'lessonlib')
+        modules = imported_modules(read(Path(nbs)/f'{todo.pop()}.ipynb'), package)
         new = {makers[module] for module in modules if module in makers} - here
         here |= new
         todo += sorted(new)
@@ -64,8 +64,8 @@ def solutions_shown(words, today=None):
 
 def solution_lines(book):
     "The lines of all solutions of a notebook that are long enough to be nobody else's"
-    texts = [found for cell in book['cells'] for found in re.findall(
-        r'### BEGIN SOLUTION.*?\n(.*?)### END SOLUTION', source_of(cell), re.S)]
+    texts = [text for cell in book['cells'] if cell['cell_type'] == 'code'
+             for _, text in _SOLUTION.findall(source_of(cell))]
     lines = [re.sub(r'\s+#\s.*$', '', line).strip() for text in texts for line in text.splitlines()]
     cores = [re.sub(r'^(return|[\w, ]+ [-+*/]?=(?!=))\s*', '', line) for line in lines]
     return {core for core in cores if len(core) > 11}
@@ -95,12 +95,11 @@ def held_back(book):
         source = source_of(cell)
         if cell['cell_type'] != 'code' or not lines: continue
         cell['source'] = without_telling_hints(source, lines)
-        if '### BEGIN SOLUTION' in source:
-            cell['source'], cell['outputs'] = ANSWER.sub(r'\1\2...\n\3', source), []
+        if _SOLUTION.search(source):
+            cell['source'] = _SOLUTION.sub(lambda region: '\n'.join(
+                region[1] + line for line in ('### BEGIN SOLUTION', '...', '### END SOLUTION')), source)
+            cell['outputs'] = []
     return book
-
-
-ANSWER = re.compile(r'^([ \t]*### BEGIN SOLUTION.*\n)([ \t]*)(?:.*\n)*?([ \t]*### END SOLUTION)', re.M)
 
 # ---------------------------------------------------------------- the notebooks of the edition
 
@@ -132,9 +131,8 @@ def write_notebooks(nbs, folder, main, added, title, shown, repository):
 
 def plain_links(text, here):
     "Links to notebooks that are not `here` as plain text; the others stay"
-    kept = link_lessons(text, here)
-    return re.sub(r'\]\(([\w-]+)\.html(#[^)\s]*)?\)', lambda match: f']({match[1]}.ipynb{match[2] or ""})'
-                  if match[1] in here else match[0], kept)
+    def link(match): return match[0] if match[2] in here else match[1]
+    return outside_fences(text, lambda prose: LESSON_LINK.sub(link, prose))
 
 
 def edition(only, out, title='', logo=None, solutions=('folded',), repository='', site=None, today=None):
@@ -142,7 +140,7 @@ def edition(only, out, title='', logo=None, solutions=('folded',), repository=''
     give the lines to print. `site`: the whole course (default: this repository)."""
     shown, held = solutions_shown(solutions, today)
     whole = site or build.course_site()
-    main, added = chosen(only, whole.nbs)
+    main, added = chosen(only, whole.nbs, whole.package.name)
     if repository: repository_parts(repository)
     if logo and not (Path(logo).is_file() and Path(logo).suffix.lower() in ('.png', '.svg', '.jpg', '.jpeg', '.webp')):
         raise CourseError(f'--logo {logo}: there is no such picture (png, svg, jpg or webp)')
