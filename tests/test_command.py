@@ -203,6 +203,14 @@ def test_lab_writes_the_student_edition(tmp_path, capsys):
     assert f'{count} up to date' in capsys.readouterr().out
 
 
+def test_lab_starts_at_any_lesson(tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr('lessonlib.command._start', lambda words, environment: started.append(words) or 0)
+    for name in ('31_transfer', 'transfer', '31'): assert main(['lab', name, '--folder', str(tmp_path/'mine')]) == 0
+    assert all('--LabApp.default_url=/lab/tree/31_transfer.ipynb' in words for words in started) and len(started) == 3
+    assert (tmp_path/'mine'/'31_transfer.ipynb').exists()
+
+
 def test_lab_opens_jupyterlab_on_lesson_1_and_asks_nobody(tmp_path, monkeypatch):
     "The options are ones that this JupyterLab knows, and switch news and updates off."
     started = []
