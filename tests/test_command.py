@@ -184,7 +184,7 @@ def test_mistakes_end_with_one_line(capsys, tmp_path, monkeypatch):
     (tmp_path/'file').touch()
     for words, told in ((['run', 'lerner'], 'learner'),
                         (['run', 'students/05_mnist.ipynb'], 'there is no file'),
-                        (['lab', '97'], 'there is no lesson'),
+                        (['lab', '77'], 'there is no lesson'),
                         (['lab', '--no-open', '--folder', str(tmp_path/'file')], 'choose another'),
                         (['data', 'get', 'mnist_sampel'], 'mnist_sample'),
                         (['data', 'get'], 'which data'),

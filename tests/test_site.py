@@ -698,9 +698,12 @@ def test_terms_of_any_script_have_places_of_their_own():
 
 
 @needs_chromium
-def test_a_lesson_on_paper(toy_site, page):
+def test_a_lesson_on_paper(toy_site):
+    with browser_page(680, 1000) as page: on_paper(toy_site, page)
+
+
+def on_paper(toy_site, page):
     page.goto((toy_site.out/'01_second.html').as_uri())
-    page.set_viewport_size({'width': 680, 'height': 1000})   # what A4 leaves
     page.evaluate("""document.querySelector('.bd-article').insertAdjacentHTML('beforeend', `<details class="predicted">
       <summary>See</summary><p id="seen">what happened</p></details><pre class="output" id="wide">${'word '.repeat(90)}</pre>`)""")
     page.emulate_media(media='print')
