@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: lab test test-quick test-fastcore2 test-oldest test-newest docs run bench sync new clean
+.PHONY: lab test test-quick test-fastcore2 test-oldest test-newest docs slides run bench sync new clean
 
 # A new constraints.txt or settings.ini installs what is missing into the same environment.
 $(READY): settings.ini setup.py constraints.txt
@@ -42,6 +42,9 @@ test-newest: $(READY)   ## the same with the newest, and each extra alone
 docs: $(READY)   ## the site, in _docs/
 	@$(BIN)/python docs/build.py
 
+slides: $(READY) ## the lessons as slides, in _slides/
+	@$(BIN)/python docs/slides.py
+
 run: $(READY)    ## all lessons headless, with a table at the end
 	@$(BIN)/lessonlib run --jobs 2
 
@@ -57,4 +60,4 @@ new: $(READY)    ## begin a lesson: make new name=33_segmentation title="Segment
 	@$(BIN)/python docs/new.py "$(name)" "$(title)" $(track)
 
 clean:           ## remove what was built, keep .venv
-	rm -rf _docs _build build dist
+	rm -rf _docs _slides _build build dist

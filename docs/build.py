@@ -18,6 +18,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
+from anywhere import with_install_cell
 from api import api_pages
 from check import check_site, missing_notebooks
 from common import BuildError, read, Site, write
@@ -30,7 +31,8 @@ def sphinx(site):
     command = [sys.executable, '-m', 'sphinx', '-b', 'html', '-W', '--keep-going', '-q', '-j', '2',
                '-c', str(HERE), '-d', str(site.work/'doctrees'), *whole(site),
                str(site.work/'pages'), str(site.out)]
-    run = subprocess.run(command, env={**os.environ, 'LESSONLIB_SITE_TITLE': site.title},
+    run = subprocess.run(command, env={**os.environ, 'LESSONLIB_SITE_TITLE': site.title,
+                                       'LESSONLIB_SITE_LOGO': str(site.logo or '')},
                          capture_output=True, text=True)
     lines = [line for line in (run.stdout + run.stderr).splitlines() if line.strip()]
     return ['Sphinx says:', *lines] if run.returncode else []
@@ -39,7 +41,7 @@ def sphinx(site):
 def whole(site):
     "Options for Sphinx: every page anew if the frame has changed (a lesson, a title, the look)"
     files = [path for path in sorted(HERE.rglob('*')) if path.suffix in ('.py', '.css', '.js')]
-    frame = repr([site.title, contents(site, [1]), *(path.read_text() for path in files)])
+    frame = repr([site.title, str(site.logo), contents(site, [1]), *(path.read_text() for path in files)])
     key = hashlib.sha256(frame.encode()).hexdigest()
     return ['-a', '-E'] if write(site.work/'frame', key) else []
 
@@ -115,8 +117,14 @@ def course_site(root=HERE.parent):
     shorter = {re.escape(os.environ['LESSONLIB_HOME']): '~/.lessonlib',
                re.escape(tempfile.gettempdir()) + r'/(?!ipykernel)[\w-]+': '…'}
     guide = root/'CONTRIBUTING.md'
+    repository = os.environ.get('LESSONLIB_REPOSITORY', '')
+
+    def student(path):
+        edition = command.student_edition(path)
+        if not repository: return edition
+        return with_install_cell(edition, repository)
     return Site(root/'nbs', root/'lessonlib', root/'_build'/'site', root/'_docs', execute,
-                command.student_edition, title=settings['DEFAULT']['title'],
+                student, title=settings['DEFAULT']['title'], repository=repository,
                 guide=guide if guide.exists() else None,
                 private=tuple(f'{folder}/' for folder in map(str, private) if len(folder) > 1),
                 shorter=shorter)

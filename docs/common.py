@@ -22,6 +22,10 @@ class Site:
     private: tuple[str, ...] = ()  # folders of this machine, which no page may show
     shorter: dict = field(default_factory=dict)  # pattern of a folder -> what a page says instead
     pages: set = field(default_factory=set)  # the page files of this build
+    solutions: bool = True  # are the solutions of exercises on the pages?
+    held: str = ''  # if not: what a page says of it
+    logo: Path | None = None
+    repository: str = ''  # where the notebooks can be opened in Colab and Binder
     notes: list = field(default_factory=list)  # what is worth saying, but no reason to stop
 
     @cached_property

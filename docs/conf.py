@@ -32,6 +32,7 @@ mathjax3_config = {'options': {'enableMenu': False}, 'svg': {'fontCache': 'local
 
 html_theme = 'sphinx_book_theme'
 html_title = project
+html_logo = os.environ.get('LESSONLIB_SITE_LOGO') or None
 html_static_path = [str(here/'static'), str(mathjax_folder/mathjax_path)]
 html_css_files = ['course.css']
 html_favicon = str(here/'static'/'favicon.svg')
@@ -43,6 +44,7 @@ html_last_updated_fmt = None
 html_use_index = False
 html_context = {'default_mode': 'auto'}
 html_theme_options = {
+    **({'logo': {'text': project, 'alt_text': f'Logo of {project}'}} if html_logo else {}),
     **{f'use_{name}_button': False
        for name in ('download', 'repository', 'source', 'edit_page', 'issues')},
     'show_toc_level': 2, 'toc_title': 'On this page', 'navbar_persistent': [],

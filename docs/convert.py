@@ -133,7 +133,8 @@ def setup_of(code):
 class Converter:
     "Turns one executed notebook into a page, its figures and its terms; faults go to `problems`"
     def __init__(self, stem, names, figures=None, student=None, here=None, private=(),
-                 shorter=None):
+                 shorter=None, solutions=True):
+        self.solutions = solutions
         self.stem, self.names = stem, names
         self.figures = figures  # function (file name, bytes) -> address of the figure from the page
         self.student = student or {}  # cell id -> what the student edition says there
@@ -210,7 +211,7 @@ class Converter:
             student = directives(self.student.get(identity, ''))[1] or '...'
             folded = join(fence(solution), self.outputs(cell, identity))
             body = join(fence(student), hint_folds(self.hints.get(identity, [])),
-                        fold('solution', 'Solution', folded))
+                        fold('solution', 'Solution', folded) if self.solutions else '')
         elif check is not None:
             folded = join(fence(check[1]), self.outputs(cell, identity))
             hints = [] if identity in self.hints['checks'] else check[0]

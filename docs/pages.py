@@ -3,6 +3,7 @@ import html
 import json
 import re
 
+from anywhere import start_links
 from common import read, write
 from convert import Converter, is_shown, raw, wrap
 from names import source_of
@@ -15,7 +16,7 @@ def duration(seconds):
     return f'{seconds:.0f} s' if seconds < 120 else f'{seconds / 60:.0f} min'
 
 
-def lesson_bar(stem, notebook, module):
+def lesson_bar(stem, notebook, module, site):
     "The line under a lesson's title: how long it ran, the notebook to take away, its module"
     parts, report = [], notebook['metadata'].get('lessonlib', {})
     if report.get('seconds'):
@@ -27,8 +28,14 @@ def lesson_bar(stem, notebook, module):
         ran = f'Ran in {duration(report["seconds"])} on two cores{slow}{held}'
         parts.append(f'<span class="ran">{ran}</span>')
     parts.append('<span class="take">Notebook: '
-                 f'<a href="downloads/student/{stem}.ipynb" download>to work through</a> · '
-                 f'<a href="downloads/{stem}.ipynb" download>with solutions</a></span>')
+                 f'<a href="downloads/student/{stem}.ipynb" download>to work through</a>'
+                 + (f' · <a href="downloads/{stem}.ipynb" download>with solutions</a>'
+                    if site.solutions else '') + '</span>')
+    if site.repository:
+        links = start_links(site.repository, f'{stem}.ipynb').items()
+        places = ' · '.join(f'<a href="{html.escape(place)}">{name}</a>' for name, place in links)
+        parts.append(f'<span class="start">{places}</span>')
+    if site.held: parts.append(f'<span class="held">{site.held}</span>')
     if module:
         name = f'{module.path.parent.name}.{module.name}'
         link = f'<a href="api/{module.name}.html">{name}</a>'
@@ -69,12 +76,12 @@ def lesson_page(site, path, notebook, names, modules):
         return f'figures/{stem}/{name}'
     answers = {cell.get('id'): source_of(cell) for cell in student['cells']}
     converter = Converter(stem, names, figure, answers, set(site.titles), site.private,
-                          site.shorter)
+                          site.shorter, site.solutions)
     module = next((m for m in modules if m.lesson == stem), None)
     if stem == 'index':
         text = converter.page(notebook).replace('](../CONTRIBUTING.md)', '](write_a_lesson.html)')
         text += contents(site, modules)
-    else: text = converter.page(notebook, lesson_bar(stem, notebook, module))
+    else: text = converter.page(notebook, lesson_bar(stem, notebook, module, site))
     for image in re.findall(r'!\[[^\]]*\]\(([^):\s]+)\)', text):
         if (site.nbs/image).is_file():
             write(site.work/'pages'/image, (site.nbs/image).read_bytes())
@@ -82,7 +89,8 @@ def lesson_page(site, path, notebook, names, modules):
     for old in (site.out/'figures'/stem).glob('*'):
         if old.name not in figures: old.unlink()
     edition = json.dumps(student, indent=1, ensure_ascii=False) + '\n'
-    write(site.out/'downloads'/path.name, path.read_bytes())
+    if site.solutions: write(site.out/'downloads'/path.name, path.read_bytes())
+    else: (site.out/'downloads'/path.name).unlink(missing_ok=True)
     write(site.out/'downloads'/'student'/path.name, edition)
     return converter
 

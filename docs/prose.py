@@ -7,6 +7,7 @@ CALLOUT = re.compile(r'^>[ \t]*\*\*([^*\n]+?)[.:]?\*\*[.:]?[ \t]*(.*(?:\n>.*)*)'
 KINDS = {'before you start': 'before', 'note': 'note', 'tip': 'tip', 'warning': 'warning',
          'in short': 'short'}
 TERM = re.compile(r'\*\*\*([^*]+?)\*\*\*')
+LESSON_LINK = re.compile(r'(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\((?:\./)?([\w-]+)\.ipynb(#[^)\s]*)?\)')
 # What must be left alone: inline code (the group), maths, links and images, HTML tags, headings.
 SPAN = re.compile(r'(?P<code>(?<!`)(?P<ticks>`+)(?!`)(?P<text>.+?)(?<!`)(?P=ticks)(?!`))'
                   r'|\$\$.*?\$\$|\$[^$\n]+\$'
@@ -43,8 +44,7 @@ def link_lessons(text, here=None, absent=None):
         if here is None or stem in here: return f'[{label}]({stem}.html{place})'
         if absent is not None: absent.add(stem)
         return label
-    pattern = r'(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\((?:\./)?([\w-]+)\.ipynb(#[^)\s]*)?\)'
-    return outside_fences(text, lambda prose: re.sub(pattern, link, prose))
+    return outside_fences(text, lambda prose: LESSON_LINK.sub(link, prose))
 
 def slug(term):
     "The place of a term on its page: letters of any script; what more it has is told by a number"

@@ -93,6 +93,7 @@ def exported(root: Path) -> tuple[dict[str, str], dict[str, str]]:
         ignore = shutil.ignore_patterns('.*', '_*')
         shutil.copytree(root/'nbs', place/'nbs', ignore=ignore)
         for path in (place/'nbs').glob('*.ipynb'): tidy_cells(path)
+        marks = {path: slide_marks(path) for path in (place/'nbs').glob('*.ipynb')}
         for name in SETTINGS: shutil.copy(root/name, place)
         (place/'lessonlib').mkdir()
         if (root/'lessonlib'/'__init__.py').exists():
@@ -100,6 +101,7 @@ def exported(root: Path) -> tuple[dict[str, str], dict[str, str]]:
         done = subprocess.run([sys.executable, '-W', 'ignore', '-c', EXPORT], cwd=place,
                               capture_output=True, text=True, encoding='utf-8')
         if done.returncode: raise SyncError(f'nbdev stopped:\n{done.stdout}{done.stderr}')
+        for path, kept in marks.items(): mark_slides(path, kept)
         modules = {path.name: finished(path) for path in (place/'lessonlib').glob('*.py')}
         books = {path.name: path.read_text(encoding='utf-8')
                  for path in (place/'nbs').glob('*.ipynb')}
@@ -117,6 +119,21 @@ def tidy_cells(path: Path) -> None:
         seen.add(cell.get('id', ''))
     if json.dumps(book) != before:
         path.write_text(json.dumps(book, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+
+
+def slide_marks(path: Path) -> dict[int, dict]:
+    "What an author has said of slides, by the cell's place: nbdev clears the rest of the metadata"
+    cells = json.loads(path.read_text(encoding='utf-8'))['cells']
+    return {number: cell['metadata']['slideshow'] for number, cell in enumerate(cells)
+            if cell['metadata'].get('slideshow', {}).get('slide_type', '-') != '-'}
+
+
+def mark_slides(path: Path, marks: dict[int, dict]) -> None:
+    "Put these marks back"
+    if not marks: return
+    book = json.loads(path.read_text(encoding='utf-8'))
+    for number, mark in marks.items(): book['cells'][number]['metadata'] = {'slideshow': mark}
+    path.write_text(json.dumps(book, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
 
 
 def finished(path: Path) -> str:

@@ -335,6 +335,23 @@ def _serve(args: argparse.Namespace) -> int:
         raise CourseError(str(problem)) from None
     return 0
 
+# %% ../nbs/97_command.ipynb #ade03612
+def _build(args: argparse.Namespace) -> int:
+    "Make site, slides and student folder of some lessons"
+    builder = notebooks_folder().parent/'docs'
+    if not (builder/'edition.py').exists():
+        raise CourseError('build works in a copy of the repository, where the folder docs is; the '
+                          'installed package has the lessons and the library alone')
+    if util.find_spec('sphinx') is None:
+        raise CourseError("build needs what the site needs: pip install -e '.[dev]'")
+    if str(builder) not in sys.path: sys.path.insert(0, str(builder))
+    from edition import BuildError, edition
+    how = args.title, args.logo, args.solutions, args.repository
+    try: lines = edition(args.only, args.out, *how)
+    except BuildError as problem: raise CourseError(f'not fit to publish:\n{problem}') from None
+    print(*lines, sep='\n')
+    return 0
+
 # %% ../nbs/97_command.ipynb #bd5eafcf
 _USAGE = dict(get='which data? Say `lessonlib data get NAME`; `lessonlib data list` shows names',
               mirror='where to? Say `lessonlib data mirror FOLDER`, and perhaps names of data sets')
@@ -524,10 +541,19 @@ _SERVE = [('file', 'what learn.export wrote', {}),
           ('--seconds', 'until an answer, at most', dict(type=_positive(float), default=30.)),
           ('--parallel', 'predictions at a time', dict(type=_positive(int), default=2)),
           ('--waiting', 'requests that wait for their turn', dict(type=_positive(int), default=16))]
+_BUILD = [('--only', 'lessons such as 01,05,11,26 (default: all)', dict(nargs='+', default=[])),
+          ('--out', 'a new folder for it (default: my_edition)', dict(default='my_edition')),
+          ('--title', 'of the course', dict(default='')),
+          ('--logo', 'a picture: png, svg, jpg or webp', {}),
+          ('--solutions', 'never, folded (the default), or after 2026-03-01: until then as never',
+           dict(nargs='+', default=['folded'])),
+          ('--repository', 'where it lies, for buttons that open a lesson in Colab or Binder',
+           dict(default=''))]
 _WORDS = dict(
     lab=(_lab, 'copy the lessons to a folder of your own and open them in JupyterLab', _LAB),
     run=(_run, 'run lessons from end to end, without a browser', _RUN),
     serve=(_serve, 'put an exported learner behind a page and an address', _SERVE),
+    build=(_build, 'make a site, slides and a student folder of some lessons', _BUILD),
     search=(_search, 'say where the course explains something', _SEARCH),
     data=(_data, 'list data sets, get them, copy them to a mirror, verify them', _DATA),
     doctor=(_doctor, 'say what is installed, what is missing, and what to do about it', []))

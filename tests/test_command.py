@@ -184,7 +184,7 @@ def test_mistakes_end_with_one_line(capsys, tmp_path, monkeypatch):
     (tmp_path/'file').touch()
     for words, told in ((['run', 'lerner'], 'learner'),
                         (['run', 'students/05_mnist.ipynb'], 'there is no file'),
-                        (['lab', '97'], 'there is no lesson'),
+                        (['lab', '77'], 'there is no lesson'),
                         (['lab', '--no-open', '--folder', str(tmp_path/'file')], 'choose another'),
                         (['data', 'get', 'mnist_sampel'], 'mnist_sample'),
                         (['data', 'get'], 'which data'),
@@ -201,6 +201,14 @@ def test_lab_writes_the_student_edition(tmp_path, capsys):
     assert len(list((tmp_path/'mine').glob('*.ipynb'))) == count
     assert main(['lab', '--no-open', '--folder', str(tmp_path/'mine')]) == 0
     assert f'{count} up to date' in capsys.readouterr().out
+
+
+def test_lab_starts_at_any_lesson(tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr('lessonlib.command._start', lambda words, environment: started.append(words) or 0)
+    for name in ('31_transfer', 'transfer', '31'): assert main(['lab', name, '--folder', str(tmp_path/'mine')]) == 0
+    assert all('--LabApp.default_url=/lab/tree/31_transfer.ipynb' in words for words in started) and len(started) == 3
+    assert (tmp_path/'mine'/'31_transfer.ipynb').exists()
 
 
 def test_lab_opens_jupyterlab_on_lesson_1_and_asks_nobody(tmp_path, monkeypatch):

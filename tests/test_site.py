@@ -698,3 +698,25 @@ def test_terms_of_any_script_have_places_of_their_own():
     terms = ['Größe', '梯度', '学习率', 'C', 'C++', 'C#', 'learning rate', 'градиент']
     places = re.findall('<dfn id="([^"]+)"', prose.mark_terms(' '.join(f'***{term}***' for term in terms)))
     assert len(set(places)) == len(terms) and 'term-learning-rate' in places and 'term-größe' in places
+
+
+@needs_chromium
+def test_a_lesson_on_paper(toy_site):
+    with browser_page(680, 1000) as page: on_paper(toy_site, page)
+
+
+def on_paper(toy_site, page):
+    page.goto((toy_site.out/'01_second.html').as_uri())
+    page.evaluate("""document.querySelector('.bd-article').insertAdjacentHTML('beforeend', `<details class="predicted">
+      <summary>See</summary><p id="seen">what happened</p></details><pre class="output" id="wide">${'word '.repeat(90)}</pre>`)""")
+    page.emulate_media(media='print')
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    for gone in ('.bd-sidebar-primary', 'details.solution', 'details.hint', '.lesson-bar .take', '#jb-print-toc'):
+        assert page.locator(gone).count() and not page.locator(gone).first.is_visible(), gone
+    for there in ('h1', '#seen', '#wide', '.lesson-cell pre'): assert page.locator(f'{there} >> visible=true').count(), there
+    assert page.evaluate("(e => e.scrollWidth <= e.clientWidth)(document.querySelector('#wide'))")
+    assert page.evaluate('document.documentElement.scrollWidth') <= 680
+    assert b'/MediaBox [0 0 59' in page.pdf(prefer_css_page_size=True)   # A4 is 595 points wide
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert not page.evaluate("document.querySelector('details.predicted').open")
+    page.emulate_media(media='screen')
