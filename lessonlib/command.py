@@ -9,10 +9,12 @@ __all__ = ['student_edition', 'work_digest', 'what_to_do', 'write_lessons', 'lab
 # %% ../nbs/97_command.ipynb #62760125
 import argparse, hashlib, json, os, re, subprocess, sys, tempfile, textwrap
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from importlib import util
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
+from . import review
 from .course import (_bound, _end_running, _environment, _SOLUTION, _version, CourseError,
                      describe_error, directives, exercises, find_lesson, lessons,
                      notebooks_folder, read_notebook, replace_solution, run_notebook,
@@ -194,6 +196,7 @@ def _lab(args: argparse.Namespace) -> int:
         if done[name] == 'kept': print(f'  {name}: the course has a newer one. To get it, rename '
                                        'yours and run this again.')
     if args.no_open: return 0
+    with suppress(CourseError, DatasetError, OSError): review.note_place(lesson.stem)
     opens = lab_command(Path(args.folder)/lesson.name, not args.no_browser, args.port)
     return _start(opens, lab_environment(args.folder))
 
@@ -304,6 +307,31 @@ def _serve(args: argparse.Namespace) -> int:
     try: serve(args.file, args.host, args.port, args.title, limits, args.least)
     except (OSError, ValueError, TypeError, ImportError) as problem:
         raise CourseError(str(problem)) from None
+    return 0
+
+# %% ../nbs/97_command.ipynb #2a15acc9
+def _progress(args: argparse.Namespace) -> int:
+    "Say where one is; write the record to a file, or add one that another place has written"
+    try:
+        if args.add:
+            more = review.read_record(args.add)
+            with review.changing_record() as record:
+                vars(record).update(vars(record.merge(more)))
+        if args.export: review.write_record(review.my_record(), args.export)
+        print(review.where_you_are(everything=args.all))
+    except (DatasetError, OSError) as problem: raise CourseError(str(problem)) from None
+    return 0
+
+
+def _review(args: argparse.Namespace) -> int:
+    "Ask the questions that are due, here in the terminal"
+    names = [find_lesson(name).stem for name in args.lessons]
+    try:
+        asked = review.due_today(names, args.n)
+        known = review.ask_questions(asked)
+    except (DatasetError, OSError) as problem: raise CourseError(str(problem)) from None
+    print(f'\n{known} of {len(asked)} known.' if asked else 'Nothing is due today. Questions come '
+          'from lessons that you have reached; `lessonlib review 01_sgd` begins with one.')
     return 0
 
 # %% ../nbs/97_command.ipynb #bd5eafcf
@@ -448,10 +476,18 @@ _SERVE = [('file', 'what learn.export wrote', {}),
           ('--seconds', 'until an answer, at most', dict(type=_positive(float), default=30.)),
           ('--parallel', 'predictions at a time', dict(type=_positive(int), default=2)),
           ('--waiting', 'requests that wait for their turn', dict(type=_positive(int), default=16))]
+_PROGRESS = [('--all', 'show lessons that you have not reached, too', dict(action='store_true')),
+             ('--export', 'write your record to this file', {}),
+             ('--import', 'add what this file knows, from another computer or from the pages',
+              dict(dest='add'))]
+_REVIEW = [('lessons', 'only these, such as 01_sgd; they count as reached', dict(nargs='*')),
+           ('-n', 'at most so many (default: 20)', dict(type=_positive(int), default=20))]
 _WORDS = dict(
     lab=(_lab, 'copy the lessons to a folder of your own and open them in JupyterLab', _LAB),
     run=(_run, 'run lessons from end to end, without a browser', _RUN),
     serve=(_serve, 'put an exported learner behind a page and an address', _SERVE),
+    progress=(_progress, 'say how far you are; export and import it', _PROGRESS),
+    review=(_review, 'ask you the questions that are due today', _REVIEW),
     search=(_search, 'say where the course explains something', _SEARCH),
     data=(_data, 'list data sets, get them, copy them to a mirror, verify them', _DATA),
     doctor=(_doctor, 'say what is installed, what is missing, and what to do about it', []))
