@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 from . import review
-from .course import (_bound, _end_running, _environment, _SOLUTION, _version, CourseError,
-                     describe_error, directives, exercises, find_lesson, lessons,
-                     notebooks_folder, read_notebook, replace_solution, run_notebook,
-                     RunReport)
+from .course import (_bound, _end_running, _environment, _line_colours, _SOLUTION,
+                     _version, CourseError, describe_error, directives, exercises,
+                     find_lesson, lessons, notebooks_folder, read_notebook,
+                     replace_solution, run_notebook, RunReport)
 from .files import atomic_path, data_home, DatasetError, progress
 
 # %% ../nbs/97_command.ipynb #fdc95fa6
@@ -177,7 +177,8 @@ def lab_environment(folder: Path | str,  # the learner's folder; the settings go
     with atomic_path(settings/'labconfig'/'default_setting_overrides.json') as path:
         path.write_text(json.dumps(quiet))
     paths = [str(settings), os.environ.get('JUPYTER_CONFIG_PATH', '')]
-    return {**_environment(), 'JUPYTER_CONFIG_PATH': os.pathsep.join(filter(None, paths))}
+    jupyter = {'JUPYTER_CONFIG_PATH': os.pathsep.join(filter(None, paths))}
+    return {**_environment(), **jupyter, **_line_colours(settings)}
 
 # %% ../nbs/97_command.ipynb #b35fd4aa
 _STATES = dict(new='written', same='up to date', updated='brought up to date',
@@ -309,7 +310,7 @@ def _serve(args: argparse.Namespace) -> int:
         raise CourseError(str(problem)) from None
     return 0
 
-# %% ../nbs/97_command.ipynb #2a15acc9
+# %% ../nbs/97_command.ipynb #dd1678b3
 def _progress(args: argparse.Namespace) -> int:
     "Say where one is; write the record to a file, or add one that another place has written"
     try:

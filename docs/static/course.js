@@ -137,6 +137,14 @@ if (location.protocol === 'file:' && typeof DOCUMENTATION_OPTIONS !== 'undefined
       const link = arrow.closest('li')?.querySelector('a');
       if (!arrow.textContent.trim()) arrow.setAttribute('aria-label', `Pages of ${link ? link.textContent.trim() : 'this part'}`);
     });
+    // A formula that is wider than the page scrolls, so the keyboard must reach it.
+    window.addEventListener('load', () => window.MathJax?.startup?.promise?.then(() => {
+      const look = () => document.querySelectorAll('mjx-container[display="true"]').forEach(box => {
+        if (box.scrollWidth > box.clientWidth) box.tabIndex = 0; else box.removeAttribute('tabindex');
+      });
+      look();
+      addEventListener('resize', look);
+    }));
     const bar = document.querySelector('[data-lesson]'), place = document.querySelector('[data-home]');
     if (bar) lesson(bar);
     if (place) home(place);

@@ -1,0 +1,292 @@
+"""The site for everybody's eyes and hands: WCAG 2.2 AA by axe-core on every page in both themes, the keyboard alone,
+less motion, colours that colour-blind readers tell apart, and alt text that says what to see.
+
+axe-core (MPL-2.0) comes with the package axe-playwright-python, for developing alone; nothing of it is in this repository.
+"""
+import json
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from helpers.browser import browser_page, needs_chromium
+
+pytestmark = pytest.mark.xdist_group('site')
+
+KINDS = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa']
+COLOURS = ['color-contrast', 'link-in-text-block']  # all that the theme decides
+
+# Code is thousands of coloured words; each kind of word is looked at once, the others become plain text. The frame (side
+# bars) is the same on all pages of a folder, so it is looked at on the first one of each.
+PREPARE = '''([seen, frame]) => {
+  const known = new Set(seen), chain = word => { const kinds = [];
+    for (let at = word; at && !at.matches('pre'); at = at.parentElement) kinds.push(at.className);
+    return kinds.join('<'); };
+  document.querySelectorAll('details').forEach(fold => { fold.open = true; });
+  for (const pre of document.querySelectorAll('div.highlight pre')) {
+    const place = pre.closest('.source') ? 'source' : pre.closest('.admonition') ? 'box' : 'code';
+    for (const word of [...pre.querySelectorAll('span')].reverse()) {
+      if (word.querySelector('a, span')) continue;
+      const key = `${place} ${chain(word)}`;
+      if (known.has(key)) word.replaceWith(word.textContent); else known.add(key);
+    }
+    pre.normalize();
+  }
+  if (!frame) document.querySelectorAll('.bd-sidebar-primary, .bd-sidebar-secondary').forEach(part => part.remove());
+  return [...known];
+}'''
+NO_FORMULAS = 'Object.defineProperty(window, "MathJax", {value: {startup: {typeset: false}}, writable: false});'
+RUN = '''async ([theme, kinds]) => {
+  document.documentElement.dataset.theme = theme;
+  const found = await axe.run(document, {resultTypes: ['violations'], runOnly: kinds});
+  return found.violations.flatMap(one => one.nodes.map(node =>
+    `${one.id}: ${node.target.join(' ').slice(0, 120)} ${(node.any[0] || node.all[0] || node.none[0] || {}).message || ''}`));
+}'''
+
+
+def axe_source():
+    "The text of axe-core"
+    found = find_spec('axe_playwright_python')
+    if found is None: pytest.skip("axe-core is not here: pip install -e '.[dev]' brings it")
+    return Path(found.origin).with_name('axe.min.js').read_text(encoding='utf-8')
+
+
+def violations(page, path, axe, seen=(), frame=True):
+    "What axe-core finds on a page, in the light theme and in the dark one; and the kinds of code words seen so far"
+    page.goto(path.as_uri(), wait_until='load')
+    page.add_style_tag(content='* { transition: none !important; }')   # a colour half-way is no colour
+    page.evaluate(axe)
+    seen = page.evaluate(PREPARE, [list(seen), frame])
+    found = [f'light, {fault}' for fault in page.evaluate(RUN, ['light', KINDS])]
+    return found + [f'dark, {fault}' for fault in page.evaluate(RUN, ['dark', COLOURS])], seen
+
+
+def pages_of(site): return [path for path in sorted(site.rglob('*.html')) if '_static' not in path.parts]
+
+
+@needs_chromium
+def test_axe_finds_nothing_on_any_page_in_either_theme(site):
+    axe, seen, framed, faults = axe_source(), [], set(), []
+    with browser_page() as page:
+        page.add_init_script(NO_FORMULAS)   # they are in the next test
+        for path in pages_of(site):
+            found, seen = violations(page, path, axe, seen, path.parent not in framed)
+            framed.add(path.parent)
+            faults += [f'{path.relative_to(site)}, {fault}' for fault in found]
+    assert not faults, f'{len(faults)} violations\n' + '\n'.join(faults[:40])
+    assert len(seen) > 20, 'no code was seen'
+
+
+@needs_chromium
+def test_axe_finds_nothing_among_formulas_and_on_a_small_screen(site):
+    axe = axe_source()
+    for width in (1360, 400):
+        with browser_page(width=width) as page:
+            page.goto((site/'01_sgd.html').as_uri())
+            page.wait_for_selector('mjx-container svg', state='attached')
+            assert violations(page, site/'01_sgd.html', axe)[0] == []
+
+
+@needs_chromium
+def test_axe_would_see_pale_words_and_a_picture_without_words(tmp_path):
+    "The test above can fail"
+    axe = axe_source()
+    (tmp_path/'a.html').write_text(
+        '<html lang="en"><title>a</title><style>html[data-theme="dark"] p {background: #333}</style><main><h1>A</h1>'
+        '<p style="color:#555">in light these words can be read</p><img src="data:,"></main></html>')
+    with browser_page() as page: found, _ = violations(page, tmp_path/'a.html', axe)
+    assert [fault.split(':')[0] for fault in found] == ['light, image-alt', 'dark, color-contrast']
+
+
+# ---------------------------------------------------------------- the keyboard alone
+
+@pytest.fixture(scope='module')
+def browser(site):
+    with browser_page() as page: yield page
+
+
+@pytest.fixture
+def page(browser):
+    "A page of a reader who has done nothing yet"
+    browser.watch.forget()
+    browser.goto('about:blank')
+    yield browser
+    browser.evaluate('localStorage.clear()')
+    assert browser.watch.external == [] and browser.watch.complaints == []
+
+
+def tab_to(page, selector, most=400):
+    "Press Tab until the element has the focus; then it must also be seen that it has"
+    page.locator(selector).evaluate("""element => { const before = [...document.querySelectorAll('a, button, summary, input')]
+        .filter(other => other.compareDocumentPosition(element) & 4 && other.checkVisibility()).slice(-4)[0]; before?.focus(); }""")
+    for _ in range(most):
+        if page.locator(selector).evaluate('element => element === document.activeElement'): break
+        page.keyboard.press('Tab')
+    else: pytest.fail(f'Tab does not reach {selector}')
+    ring = page.locator(selector).evaluate("""element => { const look = getComputedStyle(element);
+        return element.matches(':focus-visible') && (look.outlineStyle !== 'none' || look.boxShadow !== 'none'); }""")
+    assert ring, f'{selector}: nobody sees that it has the focus'
+
+
+def mark(page, selector, name, number=0):
+    "Give the element an id that the keys can be sent to"
+    page.locator(selector).nth(number).evaluate(f'element => {{ element.dataset.key = "{name}"; }}')
+    return f'[data-key="{name}"]'
+
+
+@needs_chromium
+@pytest.mark.parametrize('kind', ['question', 'solution', 'hint', 'check', 'predicted', 'setup'])
+def test_folds_open_and_close_by_the_keyboard(site, page, kind):
+    page.goto((site/'01_sgd.html').as_uri())
+    fold = page.locator(f'details.{kind}').first
+    tab_to(page, mark(page, f'details.{kind} > summary', 'fold'))
+    page.keyboard.press('Enter')
+    assert fold.evaluate('fold => fold.open')
+    page.keyboard.press('Space')
+    assert not fold.evaluate('fold => fold.open')
+
+
+@needs_chromium
+def test_a_picture_and_its_knob_by_the_keyboard(site, page):
+    page.goto((site/'01_sgd.html').as_uri())
+    box = page.locator('.explore').first
+    knob = mark(page, '.explore input', 'knob')
+    tab_to(page, knob)
+    def state(): return box.locator('img').get_attribute('alt'), page.locator(knob).get_attribute('aria-valuetext')
+    seen = [state()]
+    for key in ('End', 'ArrowLeft', 'Home'):
+        page.keyboard.press(key)
+        seen.append(state())
+    assert len(set(seen)) == 4, seen
+    name = page.locator(knob).evaluate('knob => knob.labels[0].textContent.trim()')
+    assert re.match(r'[a-z]', name), 'the knob has no name'
+
+
+@needs_chromium
+def test_no_way_leads_into_a_trap(site, page):
+    "Tab goes on to the end of a page: it passes the tables and outputs that scroll, and comes to the last link"
+    page.goto((site/'28_schedules.html').as_uri())
+    tab_to(page, mark(page, '.lesson-cell button, .lesson-cell summary', 'first'))
+    seen = []
+    for _ in range(600):
+        page.keyboard.press('Tab')
+        seen.append(page.evaluate("document.activeElement.className + document.activeElement.tagName"))
+        if page.evaluate("document.activeElement.matches('a.right-next')"): break
+    else: pytest.fail(f'Tab does not come to the next page: {seen[-5:]}')
+
+
+# ---------------------------------------------------------------- the reader's own record
+
+def record(page): return json.loads(page.evaluate("localStorage.getItem('lessonlib-progress')") or '{}')
+
+
+@needs_chromium
+def test_what_a_reader_has_done_is_kept_and_the_command_reads_it(site, page, tmp_path):
+    from lessonlib.course import exercises
+    from lessonlib.review import questions, read_record
+    nbs = site.parent/'nbs'
+    asked, checks = questions(nbs/'01_sgd.ipynb'), exercises(nbs/'01_sgd.ipynb')
+    page.goto((site/'01_sgd.html').as_uri())
+    assert page.locator('details.question').count() == len(asked)
+    assert [cell.get_attribute('data-check') for cell in page.locator('[data-check]').all()] == [c['check'] for c in checks]
+    for number, word in ((0, 'I knew it'), (1, 'I did not know it')):
+        fold = page.locator('details.question').nth(number)
+        fold.locator('summary').press('Enter')
+        fold.get_by_role('button', name='I knew it').press('Space')   # and, for the second, think again
+        fold.get_by_role('button', name=word).press('Space')
+        assert 'It comes back on 2' in fold.get_by_role('status').inner_text()
+    page.locator('.solved input').first.press('Space')
+    assert f'1 of {len(checks)} exercises, 2 of {len(asked)} questions' in page.locator('.mine').inner_text()
+    page.reload()
+    assert f'1 of {len(checks)} exercises, 2 of {len(asked)} questions' in page.locator('.mine').inner_text()
+    assert page.locator('.solved input').first.is_checked() and page.locator('details.question').first.locator('button').count() == 0
+    page.goto((site/'index.html').as_uri())
+    assert page.locator('[data-home] a').get_attribute('href') == '01_sgd.html'
+    with page.expect_download() as download: page.get_by_role('button', name='Save as a file').press('Enter')
+    download.value.save_as(tmp_path/'mine.json')
+    mine = read_record(tmp_path/'mine.json')
+    assert [mine.cards[question.name]['box'] for question in asked[:2]] == [1, 1] and mine.place['lesson'] == '01_sgd'
+    assert list(mine.right) == [checks[0]['check']] and set(mine.reached) == {'01_sgd'}
+
+
+@needs_chromium
+def test_a_record_from_a_file_is_added_and_rubbish_is_refused(site, page, tmp_path):
+    from lessonlib.review import Record, write_record
+    there = Record({'check_a': '2026-01-05'}, {'05_mnist#0123abcd': dict(box=4, last='2026-01-05', times=4)},
+                   {'05_mnist': '2026-01-01'}, dict(lesson='05_mnist', when='2026-01-05T10:00:00'))
+    write_record(there, tmp_path/'there.json')
+    page.goto((site/'index.html').as_uri())
+    page.locator('[data-home] input').set_input_files(tmp_path/'there.json')
+    page.get_by_text('Added.').wait_for()
+    kept = record(page)
+    assert Record(**{name: kept[name] for name in ('right', 'cards', 'reached', 'place')}) == there
+    for text in ('{"version": 1, "right": {"<b>": "2026-01-05"}}', 'milk', '{"version": 1, "cards": {"a": {"box": 9}}}'):
+        (tmp_path/'bad.json').write_text(text)
+        page.locator('[data-home] input').set_input_files(tmp_path/'bad.json')
+        page.get_by_text('That file is no record of progress.').wait_for()
+        assert record(page) == kept
+        page.reload()
+
+
+@needs_chromium
+def test_a_browser_that_keeps_nothing_shows_the_page_all_the_same(site, page):
+    page.evaluate('1')
+    with browser_page() as other:
+        other.add_init_script('Object.defineProperty(window, "localStorage", {get() { throw new Error("no"); }})')
+        errors = []
+        other.on('pageerror', lambda error: errors.append(str(error)))
+        other.goto((site/'28_schedules.html').as_uri())
+        assert other.locator('.mine').count() == 1
+        assert not [error for error in errors if 'course.js' in error]
+
+
+# ---------------------------------------------------------------- less motion
+
+@needs_chromium
+def test_who_asks_for_less_motion_gets_none(site):
+    moving = """() => [...document.querySelectorAll('*')].filter(one => { const look = getComputedStyle(one);
+        return look.animationName !== 'none' || parseFloat(look.transitionDuration) > 0 || look.scrollBehavior === 'smooth'; }).length"""
+    for wish, least in (('reduce', 0), ('no-preference', 1)):
+        with browser_page(reduced_motion=wish) as page:
+            page.goto((site/'01_sgd.html').as_uri())
+            assert (page.evaluate(moving) > 0) == bool(least), wish
+
+
+@needs_chromium
+def test_films_wait_for_their_reader(site):
+    "A picture that can play stands still until its button is pressed"
+    stem = next(path.stem for path in pages_of(site) if 'aria-label="play or pause"' in path.read_text())
+    with browser_page() as page:
+        page.goto((site/f'{stem}.html').as_uri())
+        film = page.locator('.explore:has(button)').first
+        start = film.locator('img').get_attribute('alt')
+        page.wait_for_timeout(500)
+        assert film.locator('img').get_attribute('alt') == start
+        film.locator('button').press('Enter')
+        page.wait_for_function('([box, start]) => box.querySelector("img").alt !== start', arg=[film.element_handle(), start])
+    for path in pages_of(site): assert not re.search(r'<video[^>]*autoplay|<marquee|<blink', path.read_text()), path
+
+
+# ---------------------------------------------------------------- pictures in words
+
+BARE = re.compile(r'^(?:a |the )?(?:figure|picture|image|plot|photo|chart|an animation)\W*\d*$|^\S+\.(?:png|jpe?g|svg|webp)$', re.I)
+
+
+def faint(alt): return bool(BARE.match(alt.strip())) or len(re.findall(r'\w+', alt)) < 3
+
+
+@pytest.mark.parametrize('alt, wrong', [('', True), ('figure', True), ('A picture 3', True), ('loss.png', True), ('Two words', True),
+                                        ('The loss falls', False), ('1 picture with the title Birman', False)])
+def test_faint_words_are_seen(alt, wrong): assert faint(alt) == wrong
+
+
+def test_alt_texts_say_what_to_see(executed_notebook, notebook_name):
+    for cell in executed_notebook(notebook_name).book['cells']:
+        for output in cell.get('outputs', []):
+            data = output.get('data', {})
+            html = ''.join(data.get('text/html', ''))
+            alts = re.findall(r'<img[^>]*?\balt="([^"]*)"', html)
+            if 'text/html' not in data and any(kind.startswith('image/') for kind in data):
+                alts.append(output.get('metadata', {}).get('alt', ''))
+            for alt in alts: assert not faint(alt), f"cell {cell.get('id')}: {alt!r} does not say what to see"
