@@ -336,7 +336,8 @@ class Progress:
         parts = [bar('exercises', right, checks), bar('questions', answered, asked)]
         if self.place: parts.append(f'last at {escape(self.place)}')
         if self.due: parts.append(f'{self.due} to answer today: <code>review()</code>')
-        return f'<div class="progress-strip">{" · ".join(parts)}</div>'
+        return (f'<div class="progress-strip tex2jax_ignore mathjax_ignore">'
+                f'{" · ".join(parts)}</div>')
 
 # %% ../nbs/92_review.ipynb #1fa63651
 def where_you_are(
