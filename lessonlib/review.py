@@ -334,10 +334,10 @@ class Progress:
             return (f'<label style="margin-right:2em">{words} <progress value="{value}" '
                     f'max="{max(most, 1)}"></progress> {value} of {most}</label>')
         parts = [bar('exercises', right, checks), bar('questions', answered, asked)]
-        if self.place: parts.append(f'last at {escape(self.place)}')
+        words = f'<span class="tex2jax_ignore mathjax_ignore">{escape(self.place)}</span>'
+        if self.place: parts.append(f'last at {words}')
         if self.due: parts.append(f'{self.due} to answer today: <code>review()</code>')
-        return (f'<div class="progress-strip tex2jax_ignore mathjax_ignore">'
-                f'{" · ".join(parts)}</div>')
+        return f'<div class="progress-strip">{" · ".join(parts)}</div>'
 
 # %% ../nbs/92_review.ipynb #1fa63651
 def where_you_are(
