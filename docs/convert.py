@@ -12,6 +12,8 @@ from check import indecent, literal_newline
 from names import defined_names, imported_names, source_of
 from prose import callouts, find_terms, link_lessons, link_names, mark_terms, outside_fences
 
+from lessonlib.review import _ASKED as ASKED, Question
+
 # How a script loads another one: `import`, require.js, or an element made for it.
 FAR = (r'(?:\bimport\b[^"\';]*|\bpaths["\']?\s*:[^}]*?|\bsrc\s*=\s*)'
        r'["\']((?:https?:)?//[^"\']+)["\']')
@@ -160,7 +162,7 @@ class Converter:
             source = source_of(cell)
             if number == 0: source = without_front_matter(source)
             if cell['cell_type'] == 'markdown':
-                parts.append(self.prose(self.pasted(source, cell, identity)))
+                parts.append(self.prose(self.pasted(self.asked(source), cell, identity)))
             elif cell['cell_type'] == 'code': parts.append(self.code(cell, identity))
         if bar:
             def put(match): return f'{match[1].rstrip()}\n\n{raw(bar)}\n\n'
@@ -193,6 +195,14 @@ class Converter:
                  r'|\bsrc="attachment:([^"]+)"')
         return outside_fences(text, lambda prose: re.sub(found, picture, prose))
 
+    def asked(self, text):
+        "The text with each folded answer of a questionnaire marked by its question's lasting name"
+        def mark(found):
+            name = Question(self.stem, found[1], found[2]).name
+            marked = f'<details class="question" data-question="{name}">'
+            return found[0].replace('<details>', marked, 1)
+        return ASKED.sub(mark, text)
+
     def prose(self, text):
         text = callouts(text)
         self.terms += find_terms(text)
@@ -206,6 +216,7 @@ class Converter:
                        if 'text/markdown' in output.get('data', {})]
             return '\n\n'.join(self.prose(text_of(text)) for text in written)
         solution, check, prediction = solution_of(code), check_of(code), prediction_of(code)
+        mine = ''  # for the reader's own record
         if prediction is not None: body = self.predicted(cell, identity, prediction)
         elif solution is not None:
             student = directives(self.student.get(identity, ''))[1] or '...'
@@ -216,11 +227,13 @@ class Converter:
             folded = join(fence(check[1]), self.outputs(cell, identity))
             hints = [] if identity in self.hints['checks'] else check[0]
             body = join(hint_folds(hints), fold('check', 'How the answer is checked', folded))
+            name = re.search(r'^@exercise.*?^def (\w+)', code, re.M | re.S)
+            if name and identity in self.hints['checks']: mine = f' data-check="{name[1]}"'
         else:
             setup, outputs = setup_of(code), self.outputs(cell, identity)
             shown = fold('setup', setup, fence(code)) if setup else fence(code)
             body = join(shown, self.mark(found, identity), outputs)
-        return wrap(f'div class="lesson-cell" id="cell-{identity}"', body)
+        return wrap(f'div class="lesson-cell" id="cell-{identity}"{mine}', body)
 
     def predicted(self, cell, identity, code):
         "A question, the code that answers it, and in a closed fold what comes out"

@@ -40,7 +40,7 @@ def lesson_bar(stem, notebook, module, site):
         name = f'{module.path.parent.name}.{module.name}'
         link = f'<a href="api/{module.name}.html">{name}</a>'
         parts.append(f'<span class="module">Builds {link}</span>')
-    return f'<div class="lesson-bar">{"".join(parts)}</div>'
+    return f'<div class="lesson-bar" data-lesson="{stem}">{"".join(parts)}</div>'
 
 
 def lesson_pages(site, names, modules, executed):
@@ -79,7 +79,9 @@ def lesson_page(site, path, notebook, names, modules):
                           site.shorter, site.solutions)
     module = next((m for m in modules if m.lesson == stem), None)
     if stem == 'index':
-        text = converter.page(notebook).replace('](../CONTRIBUTING.md)', '](write_a_lesson.html)')
+        yours = '<div class="lesson-bar" data-home></div>'
+        text = converter.page(notebook, yours)
+        text = text.replace('](../CONTRIBUTING.md)', '](write_a_lesson.html)')
         text += contents(site, modules)
     else: text = converter.page(notebook, lesson_bar(stem, notebook, module, site))
     for image in re.findall(r'!\[[^\]]*\]\(([^):\s]+)\)', text):

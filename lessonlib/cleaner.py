@@ -414,7 +414,7 @@ def _find_place(pictures: list) -> str | None:
 # %% ../nbs/27_cleaner.ipynb #fa6b82dd
 _UNDECIDED = Decision('undecided')   # a menu takes the value None for no choice at all
 _AS_IT_IS = 'tex2jax_ignore mathjax_ignore'   # two $ in a name are no formula
-_COLOURS = dict(delete='#c62828', relabel='#b35900', keep='#1a7f37')
+_COLOURS = dict(delete='#9b1010', relabel='#7457c8', keep='#00806a')
 
 def _small(path: Path, side: int):
     "The picture within a square, as the model sees it; grey if it cannot be read"

@@ -9,13 +9,15 @@ __all__ = ['student_edition', 'work_digest', 'what_to_do', 'write_lessons', 'lab
 # %% ../nbs/97_command.ipynb #62760125
 import argparse, hashlib, json, os, re, subprocess, sys, tempfile, textwrap, time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from importlib import util
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
-from .course import (_bound, _end_running, _environment, _SOLUTION, _version, BUDGET,
-                     CourseError, describe_error, directives, exercises, find_lesson,
-                     lessons, notebooks_folder, over_budget, read_notebook,
+from . import review
+from .course import (_bound, _end_running, _environment, _line_colours, _SOLUTION,
+                     _version, BUDGET, CourseError, describe_error, directives, exercises,
+                     find_lesson, lessons, notebooks_folder, over_budget, read_notebook,
                      replace_solution, run_notebook, RunReport)
 from .files import atomic_path, data_home, DatasetError, progress
 
@@ -175,7 +177,8 @@ def lab_environment(folder: Path | str,  # the learner's folder; the settings go
     with atomic_path(settings/'labconfig'/'default_setting_overrides.json') as path:
         path.write_text(json.dumps(quiet))
     paths = [str(settings), os.environ.get('JUPYTER_CONFIG_PATH', '')]
-    return {**_environment(), 'JUPYTER_CONFIG_PATH': os.pathsep.join(filter(None, paths))}
+    jupyter = {'JUPYTER_CONFIG_PATH': os.pathsep.join(filter(None, paths))}
+    return {**_environment(), **jupyter, **_line_colours(settings)}
 
 # %% ../nbs/97_command.ipynb #b35fd4aa
 _STATES = dict(new='written', same='up to date', updated='brought up to date',
@@ -194,6 +197,7 @@ def _lab(args: argparse.Namespace) -> int:
         if done[name] == 'kept': print(f'  {name}: the course has a newer one. To get it, rename '
                                        'yours and run this again.')
     if args.no_open: return 0
+    with suppress(CourseError, DatasetError, OSError): review.note_place(lesson.stem)
     opens = lab_command(Path(args.folder)/lesson.name, not args.no_browser, args.port)
     return _start(opens, lab_environment(args.folder))
 
@@ -350,6 +354,31 @@ def _build(args: argparse.Namespace) -> int:
     try: lines = edition(args.only, args.out, *how)
     except BuildError as problem: raise CourseError(f'not fit to publish:\n{problem}') from None
     print(*lines, sep='\n')
+    return 0
+
+# %% ../nbs/97_command.ipynb #dd1678b3
+def _progress(args: argparse.Namespace) -> int:
+    "Say where one is; write the record to a file, or add one that another place has written"
+    try:
+        if args.add:
+            more = review.read_record(args.add)
+            with review.changing_record() as record:
+                vars(record).update(vars(record.merge(more)))
+        if args.export: review.write_record(review.my_record(), args.export)
+        print(review.where_you_are(everything=args.all))
+    except (DatasetError, OSError) as problem: raise CourseError(str(problem)) from None
+    return 0
+
+
+def _review(args: argparse.Namespace) -> int:
+    "Ask the questions that are due, here in the terminal"
+    names = [find_lesson(name).stem for name in args.lessons]
+    try:
+        asked = review.due_today(names, args.n)
+        known = review.ask_questions(asked)
+    except (DatasetError, OSError) as problem: raise CourseError(str(problem)) from None
+    print(f'\n{known} of {len(asked)} known.' if asked else 'Nothing is due today. Questions come '
+          'from lessons that you have reached; `lessonlib review 01_sgd` begins with one.')
     return 0
 
 # %% ../nbs/97_command.ipynb #bd5eafcf
@@ -549,11 +578,19 @@ _BUILD = [('--only', 'lessons such as 01,05,11,26 (default: all)', dict(nargs='+
            dict(nargs='+', default=['folded'])),
           ('--repository', 'where it lies, for buttons that open a lesson in Colab or Binder',
            dict(default=''))]
+_PROGRESS = [('--all', 'show lessons that you have not reached, too', dict(action='store_true')),
+             ('--export', 'write your record to this file', {}),
+             ('--import', 'add what this file knows, from another computer or from the pages',
+              dict(dest='add'))]
+_REVIEW = [('lessons', 'only these, such as 01_sgd; they count as reached', dict(nargs='*')),
+           ('-n', 'at most so many (default: 20)', dict(type=_positive(int), default=20))]
 _WORDS = dict(
     lab=(_lab, 'copy the lessons to a folder of your own and open them in JupyterLab', _LAB),
     run=(_run, 'run lessons from end to end, without a browser', _RUN),
     serve=(_serve, 'put an exported learner behind a page and an address', _SERVE),
     build=(_build, 'make a site, slides and a student folder of some lessons', _BUILD),
+    progress=(_progress, 'say how far you are; export and import it', _PROGRESS),
+    review=(_review, 'ask you the questions that are due today', _REVIEW),
     search=(_search, 'say where the course explains something', _SEARCH),
     data=(_data, 'list data sets, get them, copy them to a mirror, verify them', _DATA),
     doctor=(_doctor, 'say what is installed, what is missing, and what to do about it', []))

@@ -278,7 +278,22 @@ def _kernel_environment(folder: Path, paper: bool) -> dict[str, str]:
     "The environment of a lesson's kernel: on paper, pictures in the notebook, this very lessonlib"
     return {**_environment(), 'LESSONLIB_PAPER': '1' if paper else '', 'IPYTHONDIR': str(folder),
             'MPLBACKEND': 'module://matplotlib_inline.backend_inline',
-            'PYDEVD_DISABLE_FILE_VALIDATION': '1'}
+            'PYDEVD_DISABLE_FILE_VALIDATION': '1', **_line_colours(folder)}
+
+
+_LINES = '2e537d e8a007 3faf84 ba0b0e a466d1 463128'  # blue, orange, green, red, purple, brown
+
+
+def _line_colours(folder: Path) -> dict[str, str]:  # for an environment
+    """Have matplotlib draw lines in colours that colour-blind people tell apart, too
+
+    Returns:
+        for an environment
+    """
+    if os.environ.get('MATPLOTLIBRC'): return {}  # somebody has settings of their own
+    with atomic_path(folder/'matplotlibrc') as path:
+        path.write_text(f"axes.prop_cycle: cycler('color', {_LINES.split()})\n")
+    return {'MATPLOTLIBRC': str(folder/'matplotlibrc')}
 
 
 def _environment() -> dict[str, str]:
@@ -317,6 +332,9 @@ def figure_alt(
         if title: parts.append(title + axes)
     words = list(dict.fromkeys(part for part in [figure.get_suptitle(), *parts] if part))
     words = '; '.join(' '.join(part.split()) for part in words)
+    pictures = sum(bool(ax.images) for ax in figure.axes)
+    if words and len(words.split()) < 3 and pictures:  # a bare label: say at least what has it
+        words = f'{pictures} picture{"s" * (pictures > 1)} with the title {words}'
     return words if len(words) <= most else textwrap.shorten(words, most, placeholder=' …')
 
 

@@ -255,7 +255,7 @@ class WordEffects(NamedTuple):
         "The words on red where they speak for the class, on blue where they speak against it"
         most = float(self.effects.abs().max().clamp(min=1e-6))
         spans = [f'<span style="background:rgba({"214,39,40" if e > 0 else "31,119,180"},'
-                 f'{.75 * abs(e) / most:.2f})" title="{e:+.3f}">{escape(word)}</span>'
+                 f'{.5 * abs(e) / most:.2f})" title="{e:+.3f}">{escape(word)}</span>'
                  for word, e in zip(self.words, self.effects.tolist())]
         return (f'<p role="img" aria-label="{escape(repr(self), quote=True)}" '
                 f'class="tex2jax_ignore mathjax_ignore">{escape(str(self.label))}, '

@@ -6,6 +6,8 @@ again only while nothing that it was made from has changed (`lessonlib.course.no
 import inspect
 import os
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,6 +29,7 @@ if MIRROR:
 for name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS'): os.environ[name] = '1'
 
 import pytest
+from filelock import FileLock
 
 from lessonlib.course import executed, lessons, read_notebook, read_report
 from lessonlib.command import report_table
@@ -92,6 +95,18 @@ def run_once(name):
 def executed_notebook():
     "A function: name of a notebook -> its executed copy (path, book, report), made now if need be."
     return run_once
+
+
+@pytest.fixture(scope='session')
+def site():
+    "The folder of the built site"
+    (ROOT/'_build').mkdir(exist_ok=True)
+    with FileLock(ROOT/'_build'/'site.lock'):
+        run = subprocess.run([sys.executable, str(ROOT/'docs'/'build.py')], capture_output=True,
+                             text=True, cwd=ROOT)
+    if run.returncode: pytest.fail(f'the site was not built:\n{run.stdout}{run.stderr}'[-6000:],
+                                   pytrace=False)
+    return ROOT/'_docs'
 
 
 @pytest.fixture(scope='session')

@@ -36,6 +36,7 @@ from lessonlib.field import subplots
 from lessonlib.images import Resize
 from lessonlib.multilabel import MultiCategoryBlock
 from lessonlib.progress import ProgressCallback
+from lessonlib.review import Record, where_you_are
 from lessonlib.segmentation import show_mask
 from lessonlib.serve import prediction_widget
 from lessonlib.tables import Categorify, TabularPandas
@@ -208,6 +209,11 @@ def metrics(learn, shown):
     plain.remove_cb(ProgressCallback)
     plain.add_cb(ProgressCallback('notebook'))
     plain.fit(1)
+
+
+@case
+def strip(learn, shown):
+    shown.append(where_you_are(Record(place=dict(lesson=NASTY, when='')))._repr_html_())
 
 
 @case

@@ -29,11 +29,12 @@ from lessonlib.callbacks import CSVLogger
 from lessonlib.checkpoint import read_tensors, write_tensors
 from lessonlib.cleaner import _move, Decisions
 from lessonlib.command import lab_environment, write_lessons
-from lessonlib.course import _note_key, _write_executed, RunReport
+from lessonlib.course import _line_colours, _note_key, _write_executed, RunReport
 from lessonlib.datasets import _all_sets, _record, _save_record, competition_data, mirror_data, untar_data
 from lessonlib.field import _resize, download_url
 from lessonlib.files import atomic_path, DatasetError, DiskFull, download, new_folder, parse_sums, sha256_of
 from lessonlib.production import _write_onnx
+from lessonlib.review import read_record, Record, write_record
 from lessonlib.segmentation import save_mask
 from lessonlib.shards import write_shards
 from lessonlib.tokens import Numericalize
@@ -180,6 +181,20 @@ class _:
     def look(folder):
         file = folder/'.jupyter'/'labconfig'/'default_setting_overrides.json'
         return 'new' if file.exists() and json.loads(file.read_text()) else 'old'
+
+
+@case("matplotlib's colours of lines", limit=5)
+class _:
+    old = nothing
+    def write(folder): _line_colours(folder)
+    def look(folder): return 'new' if (folder/'matplotlibrc').exists() and (folder/'matplotlibrc').read_text() else 'old'
+
+
+@case('a record of progress')
+class _:
+    def old(folder): write_record(Record(reached={'01_old': '2026-03-01'}), folder/'progress.json')
+    def write(folder): write_record(Record(reached={f'{n}_{"x" * 70}': '2026-03-01' for n in range(99)}), folder/'progress.json')
+    def look(folder): return 'old' if '01_old' in read_record(folder/'progress.json').reached else 'new'
 
 
 @case('an executed copy')

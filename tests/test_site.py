@@ -10,7 +10,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from filelock import FileLock
 
 import lessonlib
 
@@ -463,17 +462,6 @@ def test_pages_without_a_source_go(toy_site):
 
 # ---------------------------------------------------------------- the course's own site in a
 # browser
-
-@pytest.fixture(scope='session')
-def site():
-    "The folder of the built site"
-    (ROOT/'_build').mkdir(exist_ok=True)
-    with FileLock(ROOT/'_build'/'site.lock'):
-        run = subprocess.run([sys.executable, str(ROOT/'docs'/'build.py')], capture_output=True,
-                             text=True, cwd=ROOT)
-    if run.returncode: pytest.fail(f'the site was not built:\n{run.stdout}{run.stderr}'[-6000:],
-                                   pytrace=False)
-    return ROOT/'_docs'
 
 @pytest.fixture(scope='module')
 def browser(site):
