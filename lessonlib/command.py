@@ -306,6 +306,23 @@ def _serve(args: argparse.Namespace) -> int:
         raise CourseError(str(problem)) from None
     return 0
 
+# %% ../nbs/97_command.ipynb #8155671e
+def _grade(args: argparse.Namespace) -> int:
+    "Mark what a class has handed in, or write the lessons for nbgrader"
+    from lessonlib import marks
+    if args.nbgrader:
+        print(*marks.write_nbgrader(args.nbgrader, args.nbs), sep='\n')
+        return 0
+    if not args.folder: raise CourseError('which folder? Say `lessonlib grade FOLDER`, the hand-ins')
+    def show(mark): print(f'{mark.student!a:20} {mark.check:32} {mark!s:10} {mark.message}', flush=True)
+    limits = marks.Limits(args.seconds, args.memory, args.disk)
+    found = marks.mark_class(args.folder, args.nbs, args.only, args.checks, args.jobs, limits,
+                             args.afresh, show)
+    page = marks.write_pages(found, args.folder, marks.confinement())[0]
+    counts = [f'{sum(mark.state == state for mark in found)} {state}' for state in marks.STATES]
+    print(f"{', '.join(counts)}; see {page}")
+    return 0
+
 # %% ../nbs/97_command.ipynb #bd5eafcf
 _USAGE = dict(get='which data? Say `lessonlib data get NAME`; `lessonlib data list` shows names',
               mirror='where to? Say `lessonlib data mirror FOLDER`, and perhaps names of data sets')
@@ -448,11 +465,22 @@ _SERVE = [('file', 'what learn.export wrote', {}),
           ('--seconds', 'until an answer, at most', dict(type=_positive(float), default=30.)),
           ('--parallel', 'predictions at a time', dict(type=_positive(int), default=2)),
           ('--waiting', 'requests that wait for their turn', dict(type=_positive(int), default=16))]
+_GRADE = [('folder', 'the hand-ins: folders of students, or notebooks', dict(nargs='?')),
+          ('--only', 'mark this check alone; may be given again', dict(action='append')),
+          ('--checks', 'folder with further checks of your own, never handed out', {}),
+          ('--jobs', 'answers at a time (default: 1)', dict(type=_positive(int), default=1)),
+          ('--seconds', 'for the answers of a notebook (600)', dict(type=_positive(float), default=600.)),
+          ('--memory', 'MiB beyond what the lesson takes (2048)', dict(type=_positive(int), default=2048)),
+          ('--disk', 'MiB of files (256)', dict(type=_positive(int), default=256)),
+          ('--afresh', 'mark again what has a mark', dict(action='store_true')),
+          ('--nbs', 'the author\'s notebooks, if not those of the course', {}),
+          ('--nbgrader', 'write the lessons for nbgrader into its course folder', {})]
 _WORDS = dict(
     lab=(_lab, 'copy the lessons to a folder of your own and open them in JupyterLab', _LAB),
     run=(_run, 'run lessons from end to end, without a browser', _RUN),
     serve=(_serve, 'put an exported learner behind a page and an address', _SERVE),
     search=(_search, 'say where the course explains something', _SEARCH),
+    grade=(_grade, 'mark what a class has handed in', _GRADE),
     data=(_data, 'list data sets, get them, copy them to a mirror, verify them', _DATA),
     doctor=(_doctor, 'say what is installed, what is missing, and what to do about it', []))
 

@@ -71,6 +71,7 @@ def find_hand_ins(
     for file in sorted(folder.rglob('*.ipynb')):
         inside = file.relative_to(folder)
         if any(part.startswith('.') for part in inside.parts) or file.is_symlink(): continue
+        if not file.is_file(): continue
         one = _read_hand_in(file, inside, books)
         before = found.get((one.student, one.lesson or str(inside)))
         if before is None or before.file.stat().st_mtime <= file.stat().st_mtime:
@@ -81,13 +82,14 @@ def find_hand_ins(
 def _read_hand_in(file: Path, inside: Path, books: dict[str, dict]) -> HandIn:
     "One file: whose it is, which lesson, or why nobody can say"
     student = inside.parts[0] if len(inside.parts) > 1 else inside.stem
+    student = os.fsencode(student).decode('utf-8', 'replace')
     try:
         if file.stat().st_size > _LARGEST: raise CourseError('the file is too large: clear its outputs')
         book = read_notebook(file)
         lesson = _lesson_of(book, file.stem, books)
     except (CourseError, OSError, KeyError, TypeError, AttributeError, RecursionError) as problem:
         return HandIn(student, file, fault=_one_line(problem))
-    if len(inside.parts) == 1: student = re.sub(rf'[\W_]*{re.escape(lesson)}[\W_]*', '', student) or student
+    if len(inside.parts) == 1: student = re.sub(rf'[-_. ]*{re.escape(lesson)}[-_. ]*', '', student) or student
     fault = '' if lesson else f'which lesson is {inside.name}? Neither its cells nor its name say so'
     return HandIn(student, file, lesson, book, fault)
 
@@ -167,12 +169,12 @@ def find_answers(
 
 def _needed(answer: str, cells: list[str], author: list[str]) -> list[str]:
     "Those of a student's own cells that define what an answer uses and the author has not"
-    defined = set().union(*map(_bound, author))
-    wanted, needed = answer, set()
-    for _ in cells:
-        words = set(re.findall(r'[A-Za-z_]\w*', wanted)) - defined - _bound(answer)
-        needed |= {index for index, cell in enumerate(cells) if words & _bound(cell)}
-        wanted = '\n'.join([answer, *(cells[index] for index in needed)])
+    defined, bound = set().union(_bound(answer), *map(_bound, author)), list(map(_bound, cells))
+    wanted, needed = [answer], set()
+    while wanted:
+        words = set(re.findall(r'[A-Za-z_]\w*', wanted.pop())) - defined
+        new = {index for index, names in enumerate(bound) if words & names} - needed
+        needed, wanted = needed | new, wanted + [cells[index] for index in new]
     return [cells[index] for index in sorted(needed)]
 
 # %% ../nbs/91_marks.ipynb #4f9ba734
