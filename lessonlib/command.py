@@ -306,7 +306,7 @@ def _serve(args: argparse.Namespace) -> int:
         raise CourseError(str(problem)) from None
     return 0
 
-# %% ../nbs/97_command.ipynb #8155671e
+# %% ../nbs/97_command.ipynb #ed94b553
 def _grade(args: argparse.Namespace) -> int:
     "Mark what a class has handed in, or write the lessons for nbgrader"
     from lessonlib import marks
@@ -315,7 +315,7 @@ def _grade(args: argparse.Namespace) -> int:
         return 0
     if not args.folder: raise CourseError('which folder? Say `lessonlib grade FOLDER`, the hand-ins')
     def show(mark): print(f'{mark.student!a:20} {mark.check:32} {mark!s:10} {mark.message}', flush=True)
-    limits = marks.Limits(args.seconds, args.memory, args.disk)
+    limits = marks.MarkLimits(args.seconds, args.memory, args.disk)
     found = marks.mark_class(args.folder, args.nbs, args.only, args.checks, args.jobs, limits,
                              args.afresh, show)
     page = marks.write_pages(found, args.folder, marks.confinement())[0]

@@ -17,7 +17,7 @@ from helpers.notebooks import ANSWER, CHECK, notebook
 from lessonlib import marks
 from lessonlib.command import main, student_edition
 from lessonlib.course import CourseError, read_notebook, replace_solution
-from lessonlib.marks import (class_page, confinement, find_answers, find_hand_ins, Limits, load_marks, Mark, mark_class,
+from lessonlib.marks import (class_page, confinement, find_answers, find_hand_ins, MarkLimits, load_marks, Mark, mark_class,
                              nbgrader_edition, save_marks, student_page, write_nbgrader, write_pages)
 
 pytestmark = pytest.mark.skipif(not hasattr(os, 'fork'), reason='marking needs a system that can copy a process')
@@ -85,7 +85,7 @@ def test_a_class(nbs, tmp_path):
     (room/'broken').mkdir()
     (room/'broken'/'x.ipynb').write_text('{"cells": 3}')
     (room/'what.ipynb').write_text(json.dumps(dict(cells=[], metadata={}, nbformat=4, nbformat_minor=5)))
-    found = mark_class(room, nbs, checks=checks, jobs=4, limits=Limits(seconds=8, memory=1024, disk=32))
+    found = mark_class(room, nbs, checks=checks, jobs=4, limits=MarkLimits(seconds=8, memory=1024, disk=32))
     state = {(mark.student, mark.check): mark for mark in found}
     wrong = {name: (mark.state, mark.message) for name, (_, ends) in BEFORE.items()
              if (mark := state[name, 'check_half']).state != ends}
@@ -121,7 +121,7 @@ def test_walls(nbs, tmp_path):
     hand_in(nbs, room/'kim'/'07_parts.ipynb', f'import os\nos.kill(os.getppid(), 9)\n{HALF}',
             f'import gc\nassert not any("KEY" in x for x in gc.get_objects() if type(x) is str and x != "KEY" and "assert" not in x)\n{THIRD}')
     found = {(mark.student, mark.check): mark for mark in
-             mark_class(room, nbs, checks=checks, limits=Limits(seconds=60, disk=16))}
+             mark_class(room, nbs, checks=checks, limits=MarkLimits(seconds=60, disk=16))}
     assert found['ben', 'check_half'].state == found['ben', 'check_third'].state == 'right', found
     assert 'Read-only' in found['eve', 'check_half'].message and not any(other.iterdir())
     assert found['eve', 'check_third'].state == 'right', found['eve', 'check_third']
@@ -135,7 +135,7 @@ def test_without_walls(nbs, tmp_path, monkeypatch):
     for name, before in dict(anna='', ben='import os\nos.kill(os.getppid(), 9)\n', disk=BEFORE['disk'][0],
                              net='import socket\nsocket.create_connection(("127.0.0.1", 1))\n').items():
         hand_in(nbs, room/name/'07_parts.ipynb', before + HALF, THIRD)
-    found = {(mark.student, mark.check): mark for mark in mark_class(room, nbs, limits=Limits(seconds=60, disk=16))}
+    found = {(mark.student, mark.check): mark for mark in mark_class(room, nbs, limits=MarkLimits(seconds=60, disk=16))}
     assert 'no network while marking' in found['net', 'check_half'].message
     assert found['ben', 'check_half'].state == found['disk', 'check_half'].state == 'broke'
     assert all(found[name, 'check_third'].state == 'right' for name in ('anna', 'ben', 'disk', 'net'))
@@ -151,12 +151,12 @@ def test_late_and_only(nbs, tmp_path, capsys):
     hand_in(nbs, room/'late/07_parts.ipynb', 'return 1', change=lambda cells: cells[3].update(
         outputs=[dict(output_type='error', ename='Unsolved', evalue='', traceback=['Hint (2 of 3): x'])]))
     seen = []
-    found = mark_class(room, nbs, notify=seen.append, limits=Limits(60))
+    found = mark_class(room, nbs, notify=seen.append, limits=MarkLimits(60))
     assert [(mark.student, mark.check) for mark in seen] == [('late', 'check_third'), ('anna', 'check_third'), ('late', 'check_half')] \
         or len(seen) == 3
     assert [str(mark) for mark in found] == ['right', 'hint 1', 'hint 2', 'not tried']
     seen.clear()
-    assert mark_class(room, nbs, notify=seen.append, limits=Limits(60)) == found and not seen
+    assert mark_class(room, nbs, notify=seen.append, limits=MarkLimits(60)) == found and not seen
     for file in room.rglob('*.ipynb'): file.unlink()
     assert mark_class(room, nbs) == found                 # who has left keeps the marks
     capsys.readouterr()
@@ -170,7 +170,7 @@ def test_an_author_who_fails(nbs, tmp_path):
     "If the lesson itself breaks nobody is blamed, and the next run tries again"
     notebook(nbs/'07_parts.ipynb', '# Parts', SETUP, ANSWER, CHECK, '1 / 0', *SECOND)
     hand_in_ = notebook(tmp_path/'room'/'07_parts-a.ipynb', '# Parts', SETUP, HALF, CHECK, '1 / 0', THIRD, SECOND[1])
-    found = mark_class(tmp_path/'room', nbs, limits=Limits(60))
+    found = mark_class(tmp_path/'room', nbs, limits=MarkLimits(60))
     assert [mark.state for mark in found] == ['right', 'not marked'] and not found[1].digest
     assert "author's own cell 5 fails: ZeroDivisionError" in found[1].message and hand_in_.is_file()
 
