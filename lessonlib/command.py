@@ -356,6 +356,23 @@ def _build(args: argparse.Namespace) -> int:
     print(*lines, sep='\n')
     return 0
 
+# %% ../nbs/97_command.ipynb #ed94b553
+def _grade(args: argparse.Namespace) -> int:
+    "Mark what a class has handed in, or write the lessons for nbgrader"
+    from lessonlib import marks
+    if args.nbgrader:
+        print(*marks.write_nbgrader(args.nbgrader, args.nbs), sep='\n')
+        return 0
+    if not args.folder: raise CourseError('which folder? Say `lessonlib grade FOLDER`, the hand-ins')
+    def show(mark): print(f'{mark.student!a:20} {mark.check:32} {mark!s:10} {mark.message}', flush=True)
+    limits = marks.MarkLimits(args.seconds, args.memory, args.disk)
+    found = marks.mark_class(args.folder, args.nbs, args.only, args.checks, args.jobs, limits,
+                             args.afresh, show)
+    page = marks.write_pages(found, args.folder, marks.confinement())[0]
+    counts = [f'{sum(mark.state == state for mark in found)} {state}' for state in marks.STATES]
+    print(f"{', '.join(counts)}; see {page}")
+    return 0
+
 # %% ../nbs/97_command.ipynb #dd1678b3
 def _progress(args: argparse.Namespace) -> int:
     "Say where one is; write the record to a file, or add one that another place has written"
@@ -584,6 +601,16 @@ _PROGRESS = [('--all', 'show lessons that you have not reached, too', dict(actio
               dict(dest='add'))]
 _REVIEW = [('lessons', 'only these, such as 01_sgd; they count as reached', dict(nargs='*')),
            ('-n', 'at most so many (default: 20)', dict(type=_positive(int), default=20))]
+_GRADE = [('folder', 'the hand-ins: folders of students, or notebooks', dict(nargs='?')),
+          ('--only', 'mark this check alone; may be given again', dict(action='append')),
+          ('--checks', 'folder with further checks of your own, never handed out', {}),
+          ('--jobs', 'answers at a time (default: 1)', dict(type=_positive(int), default=1)),
+          ('--seconds', 'for the answers of a notebook (600)', dict(type=_positive(float), default=600.)),
+          ('--memory', 'MiB beyond what the lesson takes (2048)', dict(type=_positive(int), default=2048)),
+          ('--disk', 'MiB of files (256)', dict(type=_positive(int), default=256)),
+          ('--afresh', 'mark again what has a mark', dict(action='store_true')),
+          ('--nbs', 'the author\'s notebooks, if not those of the course', {}),
+          ('--nbgrader', 'write the lessons for nbgrader into its course folder', {})]
 _WORDS = dict(
     lab=(_lab, 'copy the lessons to a folder of your own and open them in JupyterLab', _LAB),
     run=(_run, 'run lessons from end to end, without a browser', _RUN),
@@ -592,6 +619,7 @@ _WORDS = dict(
     progress=(_progress, 'say how far you are; export and import it', _PROGRESS),
     review=(_review, 'ask you the questions that are due today', _REVIEW),
     search=(_search, 'say where the course explains something', _SEARCH),
+    grade=(_grade, 'mark what a class has handed in', _GRADE),
     data=(_data, 'list data sets, get them, copy them to a mirror, verify them', _DATA),
     doctor=(_doctor, 'say what is installed, what is missing, and what to do about it', []))
 

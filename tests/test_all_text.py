@@ -34,6 +34,7 @@ from lessonlib.learner import Learner
 from lessonlib.batches import AvgMetric, DataLoaders
 from lessonlib.field import subplots
 from lessonlib.images import Resize
+from lessonlib.marks import class_page, Mark, student_page
 from lessonlib.multilabel import MultiCategoryBlock
 from lessonlib.progress import ProgressCallback
 from lessonlib.review import Record, where_you_are
@@ -271,6 +272,12 @@ def widget(learn, shown):
     try: box.ask.value = (box.ask.value[0] | dict(name='b'),)
     finally: del learn.predict
     shown.append(box.shown.value)
+
+
+@case
+def marked(learn, shown):
+    rows = [Mark(NASTY, NASTY, 'check_a', 'broke', 0, LINES, 'failed', NASTY)]
+    shown += [class_page(rows, 'system'), student_page(rows, NASTY)]
 
 
 @pytest.mark.parametrize('name', CASES)

@@ -25,6 +25,7 @@ import torch
 from helpers.archives import entry, forks, tar_bytes
 from helpers.data_server import DataServer
 from helpers.listing import calls_in, functions, noting
+from helpers.notebooks import ANSWER, CHECK, notebook
 from lessonlib.callbacks import CSVLogger
 from lessonlib.checkpoint import read_tensors, write_tensors
 from lessonlib.cleaner import _move, Decisions
@@ -33,6 +34,7 @@ from lessonlib.course import _line_colours, _note_key, _write_executed, RunRepor
 from lessonlib.datasets import _all_sets, _record, _save_record, competition_data, mirror_data, untar_data
 from lessonlib.field import _resize, download_url
 from lessonlib.files import atomic_path, DatasetError, DiskFull, download, new_folder, parse_sums, sha256_of
+from lessonlib.marks import Mark, save_marks, write_nbgrader, write_pages
 from lessonlib.production import _write_onnx
 from lessonlib.review import read_record, Record, write_record
 from lessonlib.segmentation import save_mask
@@ -88,6 +90,37 @@ class _:
     def old(folder): write_tensors(folder/'m.safetensors', {'a': torch.zeros(3000)}, {})
     def write(folder): write_tensors(folder/'m.safetensors', {'a': torch.ones(3000)}, {})
     def look(folder): return ['old', 'new'][int(read_tensors(folder/'m.safetensors')[0]['a'].mean())]
+
+
+def some_marks(message): return [Mark('anna', '07_parts', 'check_half', 'right', message=message)]
+
+
+@case('marks')
+class _:
+    def old(folder): save_marks(some_marks('old'), folder/'marks.csv')
+    def write(folder): save_marks(some_marks(LARGE), folder/'marks.csv')
+    def look(folder):
+        text = (folder/'marks.csv').read_text()
+        return 'new' if LARGE in text else 'old' if 'old' in text and text.endswith('\n') else 'half'
+
+
+@case('pages of marks')
+class _:
+    def old(folder): write_pages(some_marks('old'), folder)
+    def write(folder): write_pages(some_marks(LARGE), folder)
+    def look(folder):
+        whole = [path.read_text() for path in (folder/'marks.html', folder/'reports'/'anna.html')]
+        if not all(text.endswith('</html>\n') for text in whole): return 'half'
+        return 'new' if all(LARGE in text for text in whole) else 'old'
+
+
+@case('lessons for nbgrader')
+class _:
+    def old(folder): notebook(folder/'nbs'/'07_parts.ipynb', '# Parts', ANSWER, CHECK, f'# {LARGE}')
+    def write(folder): write_nbgrader(folder/'course', folder/'nbs')
+    def look(folder):
+        made = folder/'course'/'source'/'07_parts'/'07_parts.ipynb'
+        return 'old' if not made.exists() else 'new' if LARGE in made.read_text() else 'half'
 
 
 def onnx_graph(name):
@@ -427,7 +460,8 @@ def test_practice_sets(name, tmp_path):
 
 # into a buffer; and what practice sets alone use, inside their new folder
 # into memory, a folder that goes, or to the system
-EXEMPT = {'cleaner._card_text', 'course._peak_memory', 'files._save_jpeg', 'processes._as_script', 'serve._data_uri'}
+EXEMPT = {'cleaner._card_text', 'course._peak_memory', 'files._save_jpeg', 'marks._confine',
+          'marks._leave_system', 'processes._as_script', 'serve._data_uri'}
 ALWAYS = {'write_text', 'write_bytes', 'save_file', 'to_csv', 'to_parquet', 'savetxt', 'copyfile', 'copy2',
           'copytree', 'touch', 'atomic_path', 'new_folder', 'savez', 'tofile', 'writestr'}
 
