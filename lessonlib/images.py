@@ -517,8 +517,12 @@ class CropPad(Transform):
         if not any(kinds): return sample
         room = [have - want for have, want in zip(_canvas(sample, kinds), self.size)]
         corner = [self._start(space, train) for space in room]
-        return tuple(V.crop(x, *corner, *self.size) if kind else x
-                     for x, kind in zip(sample, kinds))
+        def cut(x):
+            from torchvision import tv_tensors
+            points = x.as_subclass(Tensor) - torch.tensor(corner[::-1])
+            return tv_tensors.KeyPoints(points.to(x.dtype), canvas_size=self.size)
+        return tuple(cut(x) if kind == 'KeyPoints' else   # torchvision 0.23 moves them to the edge
+                     V.crop(x, *corner, *self.size) if kind else x for x, kind in zip(sample, kinds))
     def _start(self, room: int, train: bool) -> int: return room // 2
 
 class RandomCrop(CropPad):

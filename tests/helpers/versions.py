@@ -4,7 +4,7 @@
     python tests/helpers/versions.py newest
     python tests/helpers/versions.py extras
 
-The first two install the wheel, run the tests that are quick and then the lessons that are named (without a name: those
+The first two install the wheel (the first with its extras, at their oldest), run the tests that are quick and then the lessons that are named (without a name: those
 the course is named for). `extras` installs what each extra asks for into a folder of its own, in front of a plain install of
 the wheel, and imports what it promises. Environments are kept in `_build/versions` and used again while the wheel asks for the same.
 """
@@ -22,7 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 FOLDER = ROOT/'_build'/'versions'
 STARS = '01_sgd 05_mnist 26_pets 29_lr_finder 31_transfer 33_segmentation 41_collab 51_language_model 52_text_classifier'.split()
 # Tests of the tools for developing, which the wheel does not bring.
-TOOLS = 'test_sync test_site test_lab test_new test_readme test_serve test_production test_command'.split()
+TOOLS = ('test_sync test_site test_lab test_new test_readme test_command test_eyes test_slides test_edition '
+         'test_containers').split()
 # What somebody can do after `pip install lessonlib[extra]`, and not before.
 PROMISES = dict(
     text='import tokenizers; from lessonlib.tokens import HFTokenizer',
@@ -61,14 +62,16 @@ def wheel() -> Path:
 def environment(kind: str, file: Path) -> Path:
     "The Python of an environment with the wheel in it"
     config = settings()
-    limits = lowest(shlex.split(config['requirements'])) if kind == 'oldest' else []
+    asked = config['requirements'] + ' ' + ' '.join(config[f'{extra}_requirements'] for extra in PROMISES) * (kind == 'oldest')
+    limits = lowest(shlex.split(asked)) if kind == 'oldest' else []
     place, python = FOLDER/kind, FOLDER/kind/'bin'/'python'
-    mark, key = place/'made-from', hashlib.sha256(repr((limits, config['requirements'])).encode()).hexdigest()
+    mark, key = place/'made-from', hashlib.sha256(repr((limits, asked)).encode()).hexdigest()
     if not python.exists(): call(sys.executable, '-m', 'venv', place)
     pip = [python, '-m', 'pip', 'install', '--quiet', '--disable-pip-version-check']
     (place/'limits.txt').write_text('\n'.join(limits) + '\n')
     if not mark.exists() or mark.read_text() != key:
-        call(*pip, '-c', place/'limits.txt', file, 'pytest>=8', 'pytest-xdist>=3.6', 'hypothesis>=6.100')
+        wanted = f'{file}[{",".join(PROMISES)}]' if kind == 'oldest' else file
+        call(*pip, '-c', place/'limits.txt', wanted, 'pytest>=8', 'pytest-xdist>=3.6', 'hypothesis>=6.100')
         mark.write_text(key)
     call(*pip, '--force-reinstall', '--no-deps', file)
     return python
