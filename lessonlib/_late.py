@@ -30,6 +30,7 @@ methods = {
     'model_file': 'checkpoint',
     'no_bar': 'progress',
     'no_logging': 'progress',
+    'no_table': 'progress',
     'parallel_ctx': 'field',
     'peak_memory': 'scaling',
     'precompute': 'precompute',

@@ -459,6 +459,11 @@ def _check_machine() -> Iterator[tuple[str, str, str]]:
     from lessonlib.core import default_device
     device = default_device()
     yield 'device', str(device), 'no GPU, and none is needed' if device.type == 'cpu' else ''
+    if device.type == 'cuda':
+        import torch
+        free, total = (count / 2**30 for count in torch.cuda.mem_get_info(device))
+        yield 'GPU memory', f'{free:.1f} of {total:.1f} GB free', (
+            'another program holds the rest: nvidia-smi names it' * (free < min(4, total / 2)))
 
 # %% ../nbs/97_command.ipynb #8a58655c
 def _facts() -> dict:

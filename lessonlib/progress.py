@@ -61,7 +61,7 @@ class ProgressCallback(Callback):
         bar: show a bar during an epoch
         every: seconds between two looks of the bar
     """
-    order, while_predicting, table = 60, False, None
+    order, while_predicting, table, with_table = 60, False, None, True
     def __init__(self,
         kind: str = None,  # notebook, paper, terminal or lines; None: find out
         bar: bool = True,  # show a bar during an epoch
@@ -76,7 +76,7 @@ class ProgressCallback(Callback):
         self.total = len(self.learn.dls.train) * self.learn.n_epoch
         self.bar = progress(self.total, leave=False, kind=self.kind)
         self.table = _Table(self.bar)
-        self.table.show(self.rows())
+        if self.with_table: self.table.show(self.rows())
 
     def after_batch(self):
         if not self.with_bar or self.table is None or self.bar.kind in ('paper', 'lines'): return
@@ -88,7 +88,8 @@ class ProgressCallback(Callback):
         text = f'epoch {learn.epoch}, {phase} {learn.iter + 1}/{learn.n_iter}{loss}'
         self.bar.update(round(learn.pct_train * self.total), text)
 
-    def after_epoch(self): self.table.show(self.rows())
+    def after_epoch(self):
+        if self.with_table: self.table.show(self.rows())
     def after_fit(self):
         if self.table is not None: self.bar.close()
 
@@ -103,15 +104,24 @@ class ProgressCallback(Callback):
 # %% ../nbs/12_progress.ipynb #52919826
 default_callbacks.append(ProgressCallback)
 
-@patch
 @contextmanager
+def _without(learn: Learner, part: str):
+    "`part` of what is shown (with_bar, with_table) is left out"
+    shown = [(cb, getattr(cb, part)) for cb in learn.cbs if isinstance(cb, ProgressCallback)]
+    for cb, _ in shown: setattr(cb, part, False)
+    try: yield learn
+    finally:
+        for cb, before in shown: setattr(cb, part, before)
+
+@patch
 def no_bar(self: Learner):
     "Without bars inside the `with` block; the table stays"
-    shown = [(cb, cb.with_bar) for cb in self.cbs if isinstance(cb, ProgressCallback)]
-    for cb, _ in shown: cb.with_bar = False
-    try: yield self
-    finally:
-        for cb, with_bar in shown: cb.with_bar = with_bar
+    return _without(self, 'with_bar')
+
+@patch
+def no_table(self: Learner):
+    "Without a table inside the `with` block; a bar says how long it takes"
+    return _without(self, 'with_table')
 
 @patch
 def no_logging(self: Learner):

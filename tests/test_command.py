@@ -352,6 +352,16 @@ def test_doctor(capsys, monkeypatch, tmp_path):
     assert 'pip install scikit-learn' in said and 'correct LESSONLIB_MIRROR' in said
 
 
+@pytest.mark.parametrize('free, told', [(100, ''), (1, 'nvidia-smi')])
+def test_doctor_says_how_much_of_the_graphics_card_is_free(free, told, monkeypatch):
+    "The card is not there: what torch says of it is put in its place"
+    import torch
+    monkeypatch.setattr('lessonlib.core.default_device', lambda: torch.device('cuda'))
+    monkeypatch.setattr(torch.cuda, 'mem_get_info', lambda device: (free * 2**30, 139 * 2**30))
+    row, = (row for row in command._check_machine() if row[0] == 'GPU memory')
+    assert row[1] == f'{free:.1f} of 139.0 GB free' and (told in row[2] if told else not row[2])
+
+
 def test_help_is_quick():
     "`lessonlib --help` imports neither torch nor Jupyter."
     script = ('import sys\nfrom lessonlib.command import main\ntry: main(["--help"])\n'

@@ -103,6 +103,19 @@ def test_bar_in_a_terminal(capsys):
 
 
 
+def test_without_a_table_the_bar_stays(capsys):
+    learn = learner(cbs=ProgressCallback('terminal', every=0))
+    learn.cbs = [cb for cb in learn.cbs if not isinstance(cb, ProgressCallback) or cb.kind]
+    with learn.no_table(): learn.fit(2)
+    out, err = capsys.readouterr()
+    assert out == '' and 'epoch 1, training' in err
+    with pytest.raises(ZeroDivisionError), learn.no_table(): 1 / 0
+    with learn.no_table(), learn.no_bar(): learn.fit(2)
+    assert capsys.readouterr() == ('', '')
+    learn.fit(2)
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
 def test_one_table_in_a_notebook(monkeypatch):
     shown = []
     class Handle:
