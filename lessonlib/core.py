@@ -377,6 +377,7 @@ def _draw_boxes(ax, arrows: list) -> None:
     ax.figure.canvas.draw()                    # only now the boxes have their sizes
     for arrow in arrows: _draw_arrow(ax, places, columns, boxes, words, *arrow)
 
+# %% ../nbs/00_core.ipynb #24137ef9
 def _draw_arrow(ax, places, columns, boxes, words, start, end, label) -> None:
     "One arrow; it is a bow if it passes boxes or leads back"
     from matplotlib.patches import FancyArrowPatch

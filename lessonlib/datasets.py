@@ -402,6 +402,7 @@ def _kaggle_token() -> bool:
                                                   and os.environ.get('KAGGLE_KEY'))
     return bool(said) or any(map(Path.is_file, files))
 
+# %% ../nbs/04_datasets.ipynb #659a9383
 def _from_kaggle(name: str, folder: Path) -> list[Path]:
     "The files that Kaggle's client puts into the folder; `DatasetError` says what is missing"
     client = shutil.which('kaggle')
@@ -422,9 +423,9 @@ def _from_kaggle(name: str, folder: Path) -> list[Path]:
                        f'{_KAGGLE}/{name}, choose Data, Download All, and put the archive at '
                        f'{_by_hand(name)}')
 
-# %% ../nbs/04_datasets.ipynb #18be9ccb
 def _by_hand(name: str) -> Path: return data_home()/'archives'/f'kaggle-{name}.zip'
 
+# %% ../nbs/04_datasets.ipynb #42f34a2f
 def competition_data(
     name: str,  # as in its address, kaggle.com/competitions/NAME
 ) -> Path:  # the folder of its files
