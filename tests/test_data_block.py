@@ -454,7 +454,7 @@ def test_epochs_leave_no_files_open(pictures):
     list(dls.train)
     before = open_files()
     for _ in range(3): list(dls.train); list(dls.valid)
-    assert open_files() == before
+    assert open_files() <= before                  # fewer, if those of an earlier test are closed meanwhile
 
 
 # --- with the Learner ------------------------------------------------------------------------------------------------

@@ -163,7 +163,7 @@ def test_no_file_is_left_open(tmp_path, files):
                                               tmp_path/'film.webp')]
         for file in bad:
             with pytest.raises(UnreadableImage): open_image(file)
-        assert open_files() == before
+        assert open_files() <= before
     assert {image.mode for image in kept} == {'RGB'}
 
 

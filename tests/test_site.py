@@ -689,8 +689,11 @@ def test_terms_of_any_script_have_places_of_their_own():
 
 
 @needs_chromium
-def test_a_lesson_on_paper(toy_site):
-    with browser_page(680, 1000) as page: on_paper(toy_site, page)
+def test_a_lesson_on_paper(toy_site, page):
+    wide = page.viewport_size
+    page.set_viewport_size(dict(width=680, height=1000))
+    try: on_paper(toy_site, page)
+    finally: page.set_viewport_size(wide)
 
 
 def on_paper(toy_site, page):
