@@ -46,7 +46,7 @@ def main():
     stack = torch.stack([learn.dls.prepare(file)[0] for file in many])
     data = photo.read_bytes()
 
-    one = {'the forward pass of one': lambda: forward(model, x[None]), 'predict(tensor)': lambda: learn.predict((x,)),
+    one = {'the forward pass of one': lambda: forward(model, x[None]), 'predict(tensor)': lambda: learn.predict(x),
            'opening and resizing one file': lambda: learn.dls.prepare(photo), 'predict(file)': lambda: learn.predict(photo)}
     hundred = {'forward passes of 100, in 64s': lambda: [forward(model, part) for part in stack.split(64)],
                'opening and resizing 100': lambda: [learn.dls.prepare(file) for file in many],
