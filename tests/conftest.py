@@ -109,6 +109,13 @@ def site():
     return ROOT/'_docs'
 
 
+@pytest.fixture(scope='module')
+def browser(site):
+    "One page of Chromium for the tests of a file that look at the site"
+    from helpers.browser import browser_page
+    with browser_page() as page: yield page
+
+
 @pytest.fixture(scope='session')
 def root():
     "The repository."

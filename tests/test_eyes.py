@@ -120,11 +120,6 @@ def test_axe_would_see_pale_words_and_a_picture_without_words(tmp_path):
 
 # ---------------------------------------------------------------- the keyboard alone
 
-@pytest.fixture(scope='module')
-def browser(site):
-    with browser_page() as page: yield page
-
-
 @pytest.fixture
 def page(browser):
     "A page of a reader who has done nothing yet"

@@ -463,10 +463,6 @@ def test_pages_without_a_source_go(toy_site):
 # ---------------------------------------------------------------- the course's own site in a
 # browser
 
-@pytest.fixture(scope='module')
-def browser(site):
-    with browser_page() as page: yield page
-
 @pytest.fixture
 def page(browser):
     "A page whose watch is clean before and after the test"
