@@ -362,8 +362,8 @@ def _by_graphviz(arrows: list) -> np.ndarray | None:
     return imread(io.BytesIO(done.stdout)) if done.returncode == 0 else None
 
 # %% ../nbs/00_core.ipynb #1c401d9d
-def _draw_boxes(ax, arrows: list) -> None:
-    "Boxes from left to right, with their arrows"
+def _draw_boxes(ax, arrows: list, fit: bool = False) -> None:
+    "Boxes from left to right, with their arrows; `fit`: the figure as large as they need"
     columns, places = _columns(arrows), {}
     for column in range(max(columns.values()) + 1):
         here = [name for name in columns if columns[name] == column]
@@ -373,7 +373,7 @@ def _draw_boxes(ax, arrows: list) -> None:
     boxes = {name: ax.text(*place, name, bbox=look, **words) for name, place in places.items()}
     (left, right), (low, high) = ((min(p), max(p)) for p in zip(*places.values()))
     ax.set(xlim=(left - .9, right + .9), ylim=(low - .5, high + 1.2), aspect='equal')
-    ax.figure.set_size_inches(min(right - left + 1.8, 12), min(high - low + 2, 8))
+    if fit: ax.figure.set_size_inches(min(right - left + 1.8, 12), min(high - low + 2, 8))
     ax.figure.canvas.draw()                    # only now the boxes have their sizes
     for arrow in arrows: _draw_arrow(ax, places, columns, boxes, words, *arrow)
 
@@ -407,8 +407,9 @@ def draw_graph(
     """
     import matplotlib.pyplot as plt
     arrows = _arrows(text)
-    if ax is None: ax = plt.subplots(figsize=(9, 2.4), layout='constrained')[1]
-    if (picture := _by_graphviz(arrows)) is None: _draw_boxes(ax, arrows)
+    mine = ax is None
+    if mine: ax = plt.subplots(figsize=(9, 2.4), layout='constrained')[1]
+    if (picture := _by_graphviz(arrows)) is None: _draw_boxes(ax, arrows, mine)
     else: ax.imshow(picture)
     names = dict.fromkeys(name for arrow in arrows for name in arrow[:2])
     ax.set_title(title or ' → '.join(names), parse_math=False)
