@@ -2,6 +2,7 @@
 AWD-LSTM in so many minutes, with the reading of all texts before and without it.
 
     LESSONLIB_MIRROR=FOLDER python benchmarks/real_reviews.py --minutes 10 [--only read] [--config field] [--few 200]
+    LESSONLIB_MIRROR=FOLDER python benchmarks/real_reviews.py --minutes 60 --most 10 --reading .8 --curve
 
 A minute is one of two cores: two minutes of the processor, whatever else the machine does. A few batches are timed, and the
 passes (or the share of the texts) chosen so that training takes the minutes it may; judging is not counted. Nothing is
@@ -20,6 +21,7 @@ import torch
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 from lessonlib.batches import accuracy  # noqa: E402
 from lessonlib.core import set_seed  # noqa: E402
+from lessonlib.learner import Callback  # noqa: E402
 from lessonlib.language_model import AWD_LSTM, Perplexity, language_model_learner  # noqa: E402
 from lessonlib.text_classifier import text_classifier_learner  # noqa: E402
 from lessonlib.tokens import TextDataLoaders  # noqa: E402
@@ -69,15 +71,24 @@ def seconds_a_batch(learn, n: int = 8) -> float:
     return took / len(batches)
 
 
-def train(learn, seconds: float, lr) -> float:
-    "One cycle of as many passes as fit, of the whole set or of a part; gives the passes"
+class Judge(Callback):
+    "How many are right after each pass, and the seconds that this took"
+    def __init__(self): self.right, self.seconds = [], 0.
+    def before_validate(self): self.start = time.process_time()
+    def after_validate(self): self.seconds += time.process_time() - self.start
+    def after_fit(self): self.right = [row[-1] for row in self.learn.recorder.values]
+
+
+def train(learn, seconds: float, lr, most: int | None = None, judge: Judge | None = None) -> float:
+    "One cycle of as many passes as fit (at most so many), of the whole set or of a part; gives the passes"
     valid, learn.dls.loaders[1] = learn.dls.loaders[1], None
     each, batches = seconds_a_batch(learn), len(learn.dls.train)
-    passes = seconds / (each * batches)
+    passes = min(seconds / (each * batches), most or float('inf'))
     if passes < 1:
         whole = learn.dls.loaders[0]
         learn.dls.loaders[0] = list(islice(whole, max(1, int(passes * batches))))
-    with learn.no_logging(): learn.fit_one_cycle(max(1, int(passes)), lr, moms=(.8, .7, .8))
+    if judge: learn.dls.loaders[1] = valid
+    with learn.no_logging(): learn.fit_one_cycle(max(1, int(passes)), lr, moms=(.8, .7, .8), cbs=judge)
     if passes < 1: learn.dls.loaders[0] = whole
     learn.dls.loaders[1] = valid
     return passes if passes < 1 else int(passes)
@@ -88,6 +99,9 @@ def main():
     parser.add_argument('folder', nargs='?')
     parser.add_argument('--minutes', type=float, default=10, help='of two cores')
     parser.add_argument('--only', choices=('nothing', 'read'), help='one of the two ways to begin')
+    parser.add_argument('--most', type=int, help='passes over the verdicts')
+    parser.add_argument('--reading', type=float, default=.5, help='share of the minutes for reading')
+    parser.add_argument('--curve', action='store_true', help='judge after each pass')
     parser.add_argument('--config', choices=CONFIGS, default='small')
     parser.add_argument('--few', type=int, help='so many reviews of each kind, to try the script')
     parser.add_argument('--threads', type=int, default=2)
@@ -105,10 +119,11 @@ def main():
     dls = TextDataLoaders.from_df(rows, work, text_col='text', label_col='label', valid_col='valid', bs=32, val_bs=64,
                                   text_vocab=lm_dls.text_vocab)
     truth = torch.tensor([dls.vocab.index(label) for label in rows.label[rows.valid]])
-    for name, read in (('AWD-LSTM from nothing', 0.), ('AWD-LSTM that has read', .5)):
+    for name, read in (('AWD-LSTM from nothing', 0.), ('AWD-LSTM that has read', args.reading)):
         if args.only and args.only not in name: continue
         begun = time.process_time()
         set_seed(args.seed)
+        judge = Judge() if args.curve else None
         passes_read, hesitation = '', ''
         if read:
             reader = language_model_learner(lm_dls, AWD_LSTM, config=config, drop_mult=.3, metrics=[accuracy, Perplexity()], path=work)
@@ -119,20 +134,20 @@ def main():
         left = (1 - read) * seconds
         if read:
             learn.load_encoder('reader')
-            train(learn, .1 * left, 1e-2)
+            train(learn, .1 * left, 1e-2, args.most)
             learn.freeze_to(-2)
-            train(learn, .2 * left, slice(1e-2/2.6**4, 1e-2))
+            train(learn, .2 * left, slice(1e-2/2.6**4, 1e-2), args.most)
             learn.unfreeze()
-            passes = train(learn, .7 * left, slice(5e-3/2.6**4, 5e-3))
-        else: passes = train(learn, left, 5e-3)
-        took = (time.process_time() - begun) / 120
+            passes = train(learn, .7 * left, slice(5e-3/2.6**4, 5e-3), args.most, judge)
+        else: passes = train(learn, left, 5e-3, args.most, judge)
+        took = (time.process_time() - begun - (judge.seconds if judge else 0)) / 120
         probs, targets = learn.get_preds()
         assert torch.equal(targets, truth)
         right = (probs.argmax(1) == truth).float().mean().item()
         both = ((probs + probs_words).argmax(1) == truth).float().mean().item()
         results.append([name + hesitation, passes_read, f'{passes:.2f}', f'{right:.4f}', f'{both:.4f}',
                         f'{took:.1f}'])
-        print(results[-1], flush=True)
+        print(results[-1], *([f'after each pass: {" ".join(f"{right:.3f}" for right in judge.right)}'] if judge else []), flush=True)
     print()
     print(table(results, [f'{args.minutes:g} minutes, {args.config}', 'passes reading', 'passes for verdicts', 'right',
                           'with the words', 'minutes of two cores']))
