@@ -2,7 +2,7 @@
 
 Every notebook is executed once (cached by content, shared with the tests) and becomes a page
 (pages.py, convert.py, prose.py); the library becomes API and source pages (api.py, names.py);
-Sphinx lays them out in _docs/; then the finished HTML is checked (check.py).
+Sphinx lays them out; the finished HTML is checked (check.py), and what has passed goes to _docs/.
 """
 import argparse
 import hashlib
@@ -14,6 +14,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from configparser import ConfigParser
+from dataclasses import replace
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -43,7 +44,7 @@ def whole(site):
     files = [path for path in sorted(HERE.rglob('*')) if path.suffix in ('.py', '.css', '.js')]
     frame = repr([site.title, str(site.logo), contents(site, [1]), *(path.read_text() for path in files)])
     key = hashlib.sha256(frame.encode()).hexdigest()
-    return ['-a', '-E'] if write(site.work/'frame', key) else []
+    return ['-a', '-E'] if write(site.work/'frame', key) or not site.out.exists() else []
 
 
 def tidy(site):
@@ -58,9 +59,21 @@ def tidy(site):
     for path in (site.out/'_static').rglob('*.map'): path.unlink()
 
 
+def publish(made, out):
+    "Put a finished site in its place: files that differ, each at once; what it no longer has goes"
+    files = {path.relative_to(made) for path in made.rglob('*') if path.is_file()}
+    for name in sorted(files): write(out/name, (made/name).read_bytes())
+    for old in [path for path in out.rglob('*') if path.is_file()]:
+        name = old.relative_to(out)   # at the top may lie what a web server wants
+        if name not in files and (len(name.parts) > 1 or old.suffix == '.html'): old.unlink()
+
+
 def build(site, only=()):
-    "Build the site, give the seconds of each step; raises `BuildError` when something is broken"
+    """Build the site, give the seconds of each step; raises `BuildError` when something is broken
+
+    Until all is done and checked, nothing in `site.out` changes."""
     seconds, clock = {}, time.perf_counter()
+    place, site = site.out, replace(site, out=site.work/'html')
 
     def step(name):
         nonlocal clock
@@ -96,6 +109,7 @@ def build(site, only=()):
     if problems:
         (site.work/'frame').unlink(missing_ok=True)
         raise BuildError('\n'.join(problems))
+    publish(site.out, place)
     return seconds
 
 

@@ -57,7 +57,9 @@ def write(path, content):
     content = content.encode() if isinstance(content, str) else content
     if path.exists() and path.read_bytes() == content: return False
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
+    half = path.with_name(f'.{path.name}.half')
+    half.write_bytes(content)
+    half.replace(path)   # whoever reads meanwhile sees the old file or the new one, whole
     return True
 
 

@@ -352,7 +352,7 @@ def _move_boxes(x, matrix: Tensor, size: tuple):
     return new
 
 # %% ../nbs/24_augmentation.ipynb #c6f8979b
-def _cut(dice: Tensor, here: tuple, size: tuple, min_scale: float, ratio: tuple) -> Tensor:
+def _box(dice: Tensor, here: tuple, size: tuple, min_scale: float, ratio: tuple) -> Tensor:
     """A box of random size, shape and place: (n, 4), x and y of its centre, width, height
 
     The dice (n, 4) are for area, shape, and where; min_scale is the least share of the area of the
@@ -366,8 +366,8 @@ def _cut(dice: Tensor, here: tuple, size: tuple, min_scale: float, ratio: tuple)
     x, y = (dice[:, 2] - .5) * (here[1] - width), (dice[:, 3] - .5) * (here[0] - height)
     return torch.stack([x, y, width, height], 1)
 
-def _cut_matrix(box: Tensor, size: tuple) -> Tensor:
-    "From places in the new picture to places in the old one, for boxes as `_cut` gives them"
+def _box_matrix(box: Tensor, size: tuple) -> Tensor:
+    "From places in the new picture to places in the old one, for boxes as `_box` gives them"
     new = _identity(len(box))
     new[:, 0, 0], new[:, 1, 1], new[:, :2, 2] = box[:, 2] / size[1], box[:, 3] / size[0], box[:, :2]
     return new
@@ -376,7 +376,7 @@ def _in_turn(x: Tensor | Cuts, matrix: Tensor) -> tuple:
     "The pictures, matrices to their own pixels, and how many at a time go through all steps"
     if isinstance(x, Cuts):
         boxes, many = torch.tensor(x.boxes, dtype=torch.float64), 16
-        x, matrix = x.pictures(), _cut_matrix(boxes, x.canvas_size) @ matrix
+        x, matrix = x.pictures(), _box_matrix(boxes, x.canvas_size) @ matrix
     else: x, many = x.as_subclass(Tensor), max(torch.get_num_threads(), 2**19 // x[0].numel())
     return x, matrix, many if x[0].device.type == 'cpu' else len(x)
 
@@ -454,12 +454,12 @@ class Augment(Transform):
         factor, summand = torch.tensor([[1.], [0.]], dtype=torch.float64).expand(2, n)
         if not train:
             middle = torch.tensor([[1., .5, .5, .5]], dtype=torch.float64).expand(n, -1)
-            return _cut_matrix(_cut(middle, here, size, 1, (1, 1)), size), factor, summand
+            return _box_matrix(_box(middle, here, size, 1, (1, 1)), size), factor, summand
         many = cut + sum(m.dice for m in self.moves)
         dice = torch.rand(1 if self.alike else n, many, dtype=torch.float64, device='cpu')
         dice = dice.expand(n, -1)
         first, *rest = dice.split([cut] + [m.dice for m in self.moves], 1)
-        matrix = _cut_matrix(_cut(first, here, size, self.min_scale, self.ratio), size)
+        matrix = _box_matrix(_box(first, here, size, self.min_scale, self.ratio), size)
         for move, dice in zip(self.moves, rest):
             if (new := move.matrix(dice, size)) is not None: matrix = matrix @ new.to(matrix)
             if (light := move.light(dice)) is not None:
@@ -593,7 +593,7 @@ class RandomResizedCrop(Resize):
     def plan(self, shape, where=(.5, .5)):
         if len(where) == 2: return super().plan(shape, where)
         dice, (height, width) = torch.tensor([where], dtype=torch.float64), shape
-        x, y, w, h = _cut(dice, shape, self.size, self.min_scale, self.ratio)[0].tolist()
+        x, y, w, h = _box(dice, shape, self.size, self.min_scale, self.ratio)[0].tolist()
         left, top = max(0, width / 2 + x - w / 2), max(0, height / 2 + y - h / 2)
         return (left, top, min(width, left + w), min(height, top + h)), (0, 0, *self.size[::-1])
     def smallest(self, train):

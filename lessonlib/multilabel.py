@@ -106,7 +106,8 @@ def bce_with_logits(
         raise ValueError(f'targets are from 0 to 1, but these go from {targets.min():g} to '
                          f'{targets.max():g}. For numbers of classes take cross_entropy')
     most = (-scores).clamp(min=0).detach()
-    surprise = most + ((-most).exp() + (-scores - most).exp()).log()   # -log(sigmoid(scores))
+    # -log(sigmoid(scores)), if the label is there; if it is not, the score comes on top
+    surprise = most + ((-most).exp() + (-scores - most).exp()).log()
     if pos_weight is not None: surprise = surprise * (1 + (pos_weight - 1) * targets)
     return ((1 - targets) * scores + surprise).mean()
 
