@@ -389,7 +389,7 @@ def _settings(arch: Callable) -> dict:
     return {one.name: one.default for one in known if one.default is not one.empty} | dict(
         tie_weights=True, out_bias=True)
 
-awd_lstm_lm_config = _settings(AWD_LSTM)  # sizes and dropouts, by the names that the field has
+awd_lstm_lm_config = _settings(AWD_LSTM)  # sizes and dropouts, under the names of fastai
 
 def get_language_model(
     arch: Callable,  # a class of encoders: `AWD_LSTM`

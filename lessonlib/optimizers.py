@@ -136,7 +136,8 @@ class Optimizer(torch.optim.Optimizer):
         for cb, (names, needed) in zip(self.cbs, self.asks):
             if not needed <= known.keys(): raise TypeError(
                 f'{_called(cb)} asks for {", ".join(sorted(needed - known.keys()))}: give it as a '
-                f'setting, or put a step before it that returns it; there is {", ".join(known)}')
+                'setting, put a step before it that returns it, or give it a default; there is '
+                f'{", ".join(known)}')
             made = cb(p, **(known if names is None else {k: known[k] for k in names if k in known}))
             if isinstance(made, dict):
                 state.update(made)
@@ -390,7 +391,7 @@ def lion_step(
         grad_avg: the memory so far
     """
     if grad_avg is None: grad_avg = torch.zeros_like(p)
-    p.add_(p.grad.lerp(grad_avg, mom).sign_(), alpha=-lr)
+    p.add_(p.grad.lerp(grad_avg, mom).sign_(), alpha=-lr)      # mom of the memory, the rest new
     return {'grad_avg': grad_avg.lerp_(p.grad, 1 - memory)}
 
 class Lion(Optimizer):
@@ -414,7 +415,7 @@ def OptimWrapper(
     opt: Callable,  # a class of torch.optim, or one that is built like those
     **kwargs,  # for it; mom, sqr_mom and wd may be called so
 ) -> torch.optim.Optimizer:
-    """Another optimiser under the field's names of settings, for `opt_func`
+    """Another optimiser under short names of settings, for `opt_func`
 
     Args:
         params: as for any optimiser

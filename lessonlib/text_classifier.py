@@ -82,6 +82,7 @@ def read_whole(
     """
     x, lengths = words_first(x, pad)
     begin = (lengths - max_len).clamp(min=0)
+    # the first piece from which any review needs a word; those before it are read without notes
     start, state, kept = int(begin.min()) // seq_len * seq_len, None, []
     for i, piece in enumerate(x.split(seq_len, 1)):
         wanted = i * seq_len >= start

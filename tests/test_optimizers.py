@@ -108,7 +108,7 @@ def test_lamb_takes_layers_that_are_zero_and_lion_moves_by_the_rate():
     (lambda p: Optimizer(p, [weight_decay, sgd_step], wdd=.1), TypeError, "Did you mean 'wd'"),
     (lambda p: Optimizer(p, sgd_step, wd=.1), TypeError, 'No step asks for wd'),
     (lambda p: Optimizer(p, [average_sqr_grad, sgd_step], sqr_mom=.9, eps=.1), TypeError, 'No step asks for eps'),
-    (lambda p: Optimizer(p, [momentum_step]), TypeError, 'momentum_step asks for grad_avg'),
+    (lambda p: Optimizer(p, [momentum_step]), TypeError, 'momentum_step asks for grad_avg.*give it a default'),
     (lambda p: Optimizer(p, [momentum_step, average_grad], mom=.9), TypeError, 'step before it'),
     (lambda p: Optimizer(p, [average_grad, momentum_step]), TypeError, 'average_grad asks for mom'),
     (lambda p: Adam(p, lr=-1), ValueError, 'lr is -1'),
