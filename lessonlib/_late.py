@@ -11,6 +11,7 @@ methods = {
     '_loader': 'progress',
     '_look': 'progress',
     '_opt_copies': 'scaling',
+    '_step_parts': 'scaling',
     'calibrate': 'doubt',
     'checkpoint_activations': 'scaling',
     'distrib_ctx': 'processes',

@@ -339,6 +339,26 @@ def _given_by(module: nn.Module, model: nn.Module, x: Tensor) -> Tensor:
     except _Reached as reached: return reached.args[0]
     raise ValueError(f'The model does not use this {type(module).__name__}')
 
+# %% ../nbs/36_features.ipynb #2f25cd8f
+@contextmanager
+def _always_open(model: nn.Module):
+    "Inside the `with` block gradients pass by each ReLU and its like; what they give is the same"
+    thread, came, handles = get_ident(), {}, []
+    def before(module, args):
+        if get_ident() != thread or not isinstance(args[0], Tensor): return None
+        came[module] = args[0]
+        return args[0].clone(), *args[1:]       # it may work in place
+    def after(module, args, output):
+        if get_ident() != thread or not isinstance(output, Tensor): return None
+        x = came.pop(module)
+        return output + (x - x.detach()) if x.shape == output.shape else None
+    for module in model.modules():
+        if type(module).__module__ != nn.ReLU.__module__: continue
+        handles += module.register_forward_pre_hook(before), module.register_forward_hook(after)
+    try: yield
+    finally:
+        for handle in handles: handle.remove()
+
 # %% ../nbs/36_features.ipynb #04e9aee7
 def receptive_field(
     model: nn.Module,  # takes pictures
@@ -357,15 +377,18 @@ def receptive_field(
     """
     module, weight = find_layer(model, layer), next(model.parameters())
     n_in = next(m for m in model.modules() if isinstance(m, nn.Conv2d)).in_channels
-    with evaluating(model), torch.enable_grad(), rng_guard(0):
+    with evaluating(model), torch.enable_grad(), rng_guard(0), _always_open(model):
         x = torch.randn(1, n_in, size, size).to(weight).requires_grad_()
         maps = _given_by(module, model, x)
         _check_maps(str(layer), maps.shape)
         height, width = maps.shape[2:]
         slopes, = torch.autograd.grad(maps[0, :, height // 2, width // 2].sum(), x)
     touched = slopes[0].abs().sum(0)
-    spans = [touched.sum(axis).nonzero() for axis in (0, 1)]
-    return max(int(span.max() - span.min()) + 1 for span in spans)
+    if touched.any():
+        spans = [touched.sum(axis).nonzero() for axis in (0, 1)]
+        return max(int(span.max() - span.min()) + 1 for span in spans)
+    raise ValueError(f'No gradient comes from layer {str(layer)!r} back to the picture: are its '
+                     'units dead? Look at what it gives, with hook_output.')
 
 # %% ../nbs/36_features.ipynb #ef9f48c9
 class Patch(NamedTuple):

@@ -114,21 +114,29 @@ def _opt_copies(self: Learner) -> int:
 @patch
 def memory(self: Learner, bs: int | None = None,  # items in a batch; None: as the data have it
 ) -> StepMemory:
-    """What a training step will take, foretold from two items, as things are frozen now
+    """What a training step will take, foretold from a few items, as things are frozen now
 
     Args:
         bs: items in a batch; None: as the data have it
     """
+    return self._step_parts(bs)[0]
+
+@patch
+def _step_parts(self: Learner, bs: int | None) -> tuple:
+    "The parts of a step; bytes that each item adds to what is kept and to what a layer has at hand"
     batch = self.dls.one_batch()
-    few = _first_items(batch, 2)
-    times = (bs or _n_items(batch)) / _n_items(few)
-    kept, workspace = self._forward_memory(few)
+    few, items = _first_items(batch, 2), bs or _n_items(batch)
+    n, (kept, at_hand) = _n_items(few), self._forward_memory(few)
+    more = _first_items(batch, 2 * n)                       # what it keeps beyond `few`, each item
+    grows = (self._forward_memory(more)[0] - kept) / max(_n_items(more) - n, 1)
+    each, workspace = grows if 0 < grows < kept / n else kept / n, at_hand / n
     trained, copies = [p for p in self.model.parameters() if p.requires_grad], self._opt_copies()
+    changing = max([copies * p.nbytes for p in trained], default=0)
     return StepMemory({
         'weights': _nbytes([*self.model.parameters(), *self.model.buffers()]),
         'optimiser': _nbytes(trained) * copies, 'gradients': _nbytes(trained),
-        'batch': round(_nbytes(few) * times), 'activations': round(kept * times),
-        'workspace': round(max(workspace * times, *(copies * p.nbytes for p in trained), 0))})
+        'batch': round(_nbytes(few) / n * items), 'activations': round(kept + each * (items - n)),
+        'workspace': round(max(workspace * items, changing))}), each, workspace
 
 # %% ../nbs/61_scaling.ipynb #eacbff3a
 class LiveMemory(TorchDispatchMode):
@@ -243,13 +251,14 @@ def find_batch_size(self: Learner,
         if free is None:
             raise ValueError('Nobody tells how much memory is free here: pass memory, in bytes')
         memory = int(.8 * free)
-    two = self.memory(2)
-    weights = two['weights'] + two['optimiser'] + two['gradients']
-    item = .5 * max(1.5 * two['activations'], two['activations'] + two['workspace'] + two['batch'])
-    fits = int((memory - weights) // item)                   # half as much again while computing
+    parts, each, workspace = self._step_parts(bs=1)      # one item: what is over is no item's
+    over = max(parts['activations'] - each, parts['workspace'] - workspace)
+    fixed = parts['weights'] + parts['optimiser'] + parts['gradients'] + over
+    item = parts['batch'] + max(1.5 * each, each + 1.5 * workspace)   # half as much again
+    fits = int((memory - fixed) // item)                              # while computing
     if fits < 1:
-        raise ValueError(f'Not even one item fits: {weights / 1e6:.0f} MB for the weights and '
-                         f'{item / 1e6:.0f} MB an item, of {memory / 1e6:.0f} MB. Freeze more '
+        raise ValueError(f'Not even one item fits: {fixed / 1e6:.0f} MB for the weights and '
+                         f'{item / 1e6:.1f} MB an item, of {memory / 1e6:.0f} MB. Freeze more '
                          'layers or take smaller pictures.')
     return min(2 ** (fits.bit_length() - 1), most)
 
@@ -391,5 +400,6 @@ def to_fp16(self: Learner) -> Learner:
         self.add_cb(MixedPrecision('float16'))
         self.mixed_precision.install()
     else: warnings.warn(f'float16 pays on GPUs; on this {self.dls.device.type} it stays float32. '
-                        'to_bf16() may be faster here.', stacklevel=2)
+                        'to_bf16() is faster if the processor computes with such numbers.',
+                        stacklevel=2)
     return self

@@ -305,6 +305,27 @@ def test_receptive_field_is_what_arithmetic_says(layers):
     with pytest.raises(ValueError, match='no places'): receptive_field(net(), '8', 16)
 
 
+class FunctionalDead(nn.Module):
+    "A ReLU that is no layer, and lets nothing through"
+    def __init__(self):
+        super().__init__()
+        self.conv, self.end = nn.Conv2d(3, 2, 3), nn.Identity()
+    def forward(self, x): return self.end((self.conv(x) - 99).relu())
+
+
+@pytest.mark.parametrize('inplace', [False, True])
+def test_a_relu_that_is_shut_hides_no_pixels(inplace):
+    "With one channel a picture of noise often does not pass, and the field came out too small"
+    for seed in range(20):
+        set_seed(seed)
+        model = nn.Sequential(nn.Conv2d(3, 1, 3), nn.ReLU(inplace), nn.Conv2d(1, 1, 3), nn.ReLU6(inplace), nn.Conv2d(1, 1, 3))
+        x = torch.randn(2, 3, 16, 16)
+        before = model(x)
+        assert [receptive_field(model, i, 40) for i in range(5)] == [3, 3, 5, 5, 7], seed
+        assert torch.equal(model(x), before) and not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    with pytest.raises(ValueError, match='No gradient comes'): receptive_field(FunctionalDead(), 'end', 40)
+
+
 def test_peaks_are_where_the_maps_are_highest():
     learn = learner()
     with Untouched(learn.model): peaks = Peaks(learn, ['1', '4'])

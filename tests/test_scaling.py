@@ -1,4 +1,5 @@
 "Memory and mixed precision."
+import copy
 import gc
 import os
 import warnings
@@ -344,3 +345,32 @@ def test_attention_twice():
         model.train()(words).square().sum().backward()
         grads.append([p.grad for p in model.parameters() if p.grad is not None])
     assert grads[0] and all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*grads))
+
+
+def wide_head(photos, tmp_path):
+    "A small body that is frozen, and a layer on top with more weights than the body has activations"
+    set_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2000),
+                          nn.ReLU(), nn.Linear(2000, 500), nn.Linear(500, 2))
+    return Learner(loaders(photos, path=tmp_path), model, path=tmp_path)
+
+
+@pytest.mark.parametrize('half', [False, True])
+def test_the_optimisers_room_is_no_items(photos, tmp_path, half):
+    "What an optimiser needs for its largest weight, and copies in half precision, do not grow with the batch"
+    learn = wide_head(photos, tmp_path)
+    learn.model[0].requires_grad_(False)
+    if half: learn.to_bf16()
+    fixed = sum(learn.memory(2)[part] for part in ('weights', 'optimiser', 'gradients', 'workspace'))
+    for memory in (2 * fixed, 5 * fixed):
+        bs = learn.find_batch_size(memory, most=10**9)
+        assert learn.memory(bs).peak < memory < learn.memory(4 * bs).peak
+
+
+def test_copies_of_weights_do_not_grow_with_the_batch(photos, tmp_path):
+    "In half precision a forward pass keeps each weight once more, in 16 bits"
+    learn = wide_head(photos, tmp_path)
+    copies = sum(p.nbytes for p in learn.model.parameters()) / 2
+    full, half = ([learn.memory(bs)['activations'] for bs in (2, 200)] for learn in (learn, copy.deepcopy(learn).to_bf16()))
+    assert half[1] - half[0] < full[1] - full[0] and half[0] > .9 * copies
+    assert learn.to_bf16().memory().peak == pytest.approx(learn.peak_memory(), rel=.3)
