@@ -17,6 +17,8 @@ from configparser import ConfigParser
 from dataclasses import replace
 from pathlib import Path
 
+from filelock import FileLock
+
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 from anywhere import with_install_cell
@@ -150,7 +152,9 @@ def main():
                         help='run only these; other pages show what they gave last time')
     only = parser.parse_args().only
     site = course_site()
-    try: seconds = build(site, only)
+    site.work.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(site.work/'lock'): seconds = build(site, only)   # another one at work is waited for
     except BuildError as problem: sys.exit(f'The site is not fit to publish:\n{problem}')
     print(*site.notes, sep='\n')
     print(f'{len(site.pages)} pages in {site.out} · '

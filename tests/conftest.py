@@ -29,7 +29,6 @@ if MIRROR:
 for name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS'): os.environ[name] = '1'
 
 import pytest
-from filelock import FileLock
 
 from lessonlib.course import executed, lessons, read_notebook, read_report
 from lessonlib.command import report_table
@@ -100,10 +99,8 @@ def executed_notebook():
 @pytest.fixture(scope='session')
 def site():
     "The folder of the built site"
-    (ROOT/'_build').mkdir(exist_ok=True)
-    with FileLock(ROOT/'_build'/'site.lock'):
-        run = subprocess.run([sys.executable, str(ROOT/'docs'/'build.py')], capture_output=True,
-                             text=True, cwd=ROOT)
+    run = subprocess.run([sys.executable, str(ROOT/'docs'/'build.py')], capture_output=True,
+                         text=True, cwd=ROOT)
     if run.returncode: pytest.fail(f'the site was not built:\n{run.stdout}{run.stderr}'[-6000:],
                                    pytrace=False)
     return ROOT/'_docs'
