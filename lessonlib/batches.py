@@ -529,7 +529,7 @@ def error_rate(pred: Tensor, targ: Tensor, axis: int = -1) -> Tensor:
 def binary_accuracy(
     pred: Tensor,  # one score an item, in the shape of the targets
     targ: Tensor,  # 0 or 1
-    thresh: float = .5,  # from here on it is a 1
+    thresh: float = .5,  # above it, it is a 1
     sigmoid: bool = True,  # scores are before the sigmoid, as models give them
 ) -> Tensor:
     """Share of items on the right side of the threshold
@@ -537,7 +537,7 @@ def binary_accuracy(
     Args:
         pred: one score an item, in the shape of the targets
         targ: 0 or 1
-        thresh: from here on it is a 1
+        thresh: above it, it is a 1
         sigmoid: scores are before the sigmoid, as models give them
     """
     pred, targ = _same_shape(pred, targ, 'binary_accuracy')
@@ -595,13 +595,13 @@ class SmoothMean:
 # %% ../nbs/10_batches.ipynb #a1b73587
 def sigmoid_range(
     x: Tensor,  # any numbers
-    low: float, high: float,  # never quite reached: choose them a little wider than targets
+    low: float, high: float,  # hardly ever reached: choose them a little wider than targets
 ) -> Tensor:
     """A sigmoid that is stretched from `low` to `high`
 
     Args:
         x: any numbers
-        low, high: never quite reached: choose them a little wider than targets
+        low, high: hardly ever reached: choose them a little wider than targets
     """
     return low + (high - low) * torch.sigmoid(x)
 
