@@ -57,7 +57,7 @@ def predict_many(self: Learner,
     bs: int = 64,  # so many at a time; more need more memory
     act: Callable = None,  # as for `predict`
 ) -> list:  # for each item what `predict` answers
-    """The answers for many items, in batches; the answer to one does not depend on the others
+    """The answers for many items, in batches; but for the last digits each is as if asked alone
 
     Args:
         items: each as `predict` takes it

@@ -257,8 +257,8 @@ def find_batch_size(self: Learner,
     item = parts['batch'] + max(1.5 * each, each + 1.5 * workspace)   # half as much again
     fits = int((memory - fixed) // item)                              # while computing
     if fits < 1:
-        raise ValueError(f'Not even one item fits: {fixed / 1e6:.0f} MB for the weights and '
-                         f'{item / 1e6:.1f} MB an item, of {memory / 1e6:.0f} MB. Freeze more '
+        raise ValueError(f'Not even one item fits: {fixed / 1e6:.0f} MB for weights and what '
+                         f'belongs to them, {item / 1e6:.1f} MB an item, of {memory / 1e6:.0f} MB. Freeze more '
                          'layers or take smaller pictures.')
     return min(2 ** (fits.bit_length() - 1), most)
 
@@ -394,7 +394,7 @@ def to_bf16(self: Learner) -> Learner:
 
 @patch
 def to_fp16(self: Learner) -> Learner:
-    "Computes in float16 where that is safe, with scaled gradients; on a CPU nothing changes"
+    "Computes in float16 where that is safe, with scaled gradients; on a CPU in float32"
     self.to_fp32()
     if self.dls.device.type == 'cuda':
         self.add_cb(MixedPrecision('float16'))
