@@ -396,7 +396,7 @@ class Checkpoint(Callback):
 
 # %% ../nbs/13_checkpoint.ipynb #02e1e83a
 def _check_checkpoint(learn: Learner, file: Path, tensors: dict, info: dict) -> None:
-    "ValueError for a checkpoint of another model, other callbacks, other data or a longer fit"
+    "ValueError for another model, callbacks that lack, epochs of other lengths, or a longer fit"
     then, now = info.get('processes', 1), _processes()[1]
     if then != now: raise ValueError(
         f'{file} was written by a fit of {then} process(es), and this is one of {now}: orders and '

@@ -487,7 +487,7 @@ class BlockDataset:
             return tuple(block.encode(x) for block, x in zip(self.blocks, opened))
     def __repr__(self) -> str:
         kinds = ', '.join(type(block).__name__ for block in self.blocks[:self.n_parts])
-        return f'BlockDataset of {len(self)} items ({kinds})'
+        return f'{type(self).__name__} of {len(self)} items ({kinds})'
 
     def _value(self, i: int, part: int):
         "What the getter of a part gives for an item, not yet opened: a path, a label"
@@ -600,7 +600,8 @@ class BlockLoader(_Loader):
 
     items = property(lambda self: self.dataset.items, doc='The items, as predictions have them')
     def __len__(self) -> int: return len(self.loader)
-    def __repr__(self) -> str: return f'BlockLoader of {len(self)} batches: {self.dataset!r}'
+    def __repr__(self) -> str:
+        return f'{type(self).__name__} of {len(self)} batches: {self.dataset!r}'
     def __iter__(self) -> Iterator[tuple]:
         train, batches = self.dataset.train, self._start()
         try:

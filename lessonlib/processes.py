@@ -37,7 +37,7 @@ def _sizes(n: int, number: int) -> list:
     return [n // used + (r < n % used) for r in range(used)] + [0] * (number - used)
 
 def _mine(rows: Sequence, rank: int, number: int) -> Sequence:
-    "The rows of a batch that are those of process `rank`; if there are none, two to borrow"
+    "The rows of a batch that are those of process `rank`; if there are none, the first two, lent"
     sizes = _sizes(len(rows), number)
     start = sum(sizes[:rank])
     return rows[start:start + sizes[rank]] if sizes[rank] else rows[:2]

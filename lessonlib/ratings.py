@@ -6,7 +6,7 @@
 __all__ = ['RatingsPlan', 'plan_ratings', 'make_ratings', 'CollabDataLoaders']
 
 # %% ../nbs/40_ratings.ipynb #0a6cb8b0
-import warnings
+import re, warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -219,8 +219,11 @@ def _how_to_read(texts, name) -> str:
     import pandas as pd
     strange = texts[pd.to_numeric(texts, errors='coerce').isna()]
     if not len(strange): return f'To make numbers of such texts: pd.to_numeric(df[{name!r}])'
-    if not strange.map(lambda v: isinstance(v, str) and any(c.isdigit() for c in v)).any():
+    digits = [text for text in map(str, strange) if re.search(r'\d', text)]
+    if not digits:
         return f'To make such cells missing: pd.to_numeric(df[{name!r}], errors="coerce")'
+    if not all(re.fullmatch(r"\s*[-+−]?\s*\d[\d.,'’\s]*", text) for text in digits):
+        return 'Is it the wrong column? If not, take the numbers out of such texts first'
     return ('Such texts may be numbers in the way of another country: read the table with '
             "thousands=',' for 1,250 or with decimal=',' for 3,75")
 

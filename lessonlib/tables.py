@@ -439,9 +439,9 @@ def _targets(to, series, learn: bool):
         f'{_where(values, codes.isna())}, which no training row has. Known: {to.y_vocab}')
     return codes.astype('int64')
 
-def _round(values):
-    "Rounded to the digits that its floats hold, counted from the largest value"
-    largest, digits = values.abs().max(), 12 if values.dtype == 'float64' else 6
+def _round(values, scale: float):
+    "Rounded to the digits that its floats hold, counted from the largest value, or the scale"
+    largest, digits = max(values.abs().max(), scale), 12 if values.dtype == 'float64' else 6
     places = digits - math.ceil(math.log10(largest)) if largest > 0 else 0
     return values.astype('float64').round(min(places, 300)) + 0.   # no float is above 10**309
 
@@ -556,7 +556,9 @@ class TabularPandas(_Columns, Part):
         frame = self.items.copy()
         for step in reversed(self.procs):
             step.decode(frame, self.cont_names if step.columns == 'cont' else self.cat_names)
-        for name in self.cont_names: frame[name] = _round(frame[name])
+        for name in self.cont_names:     # what was put on one scale is as exact as that scale
+            scale = max(abs(self.means.get(name, 0)), self.stds.get(name, 0))
+            frame[name] = _round(frame[name], scale)
         for name in self.ys if self.y_kind == 'category' else ():
             frame[name] = np.array(self.y_vocab, dtype=object)[frame[name]]
         return frame

@@ -1,5 +1,6 @@
 "Tables: the planted census, preparation, loaders, recipes, dates, and all that may be wrong with a table."
 import json
+import re
 import warnings
 
 import numpy as np
@@ -451,6 +452,9 @@ def test_the_advice_about_texts_loses_no_number():
         with pytest.raises(TypeError, match=word) as caught: prepare(df)
         assert 'coerce' not in str(caught.value)
     with pytest.raises(TypeError, match='coerce'): prepare(table(60).assign(pay=['3', 'unknown', '1'] * 20))
+    for texts in (['The Hedgehog of Cardiff (2005)', 'Jaws 2', 'Psycho'], ['12 kg', '4', '1'], ['2024-02-29', '12:30', '1']):
+        with pytest.raises(TypeError, match='wrong column') as caught: prepare(table(60).assign(pay=texts * 20))
+        assert not re.search('thousands|decimal|coerce', str(caught.value))   # no country writes numbers like that
 
 
 def test_tables_of_other_countries(tmp_path):
@@ -531,3 +535,15 @@ def test_a_batch_of_a_table_can_be_shown():
     shown = dls.show_batch(dls.one_batch(), max_n=3)
     same(shown, dls.show_batch(3))
     assert len(shown) == 3
+
+
+def test_a_decoded_batch_has_the_values_of_the_table():
+    df = table(200)
+    df['gain'] = np.where(np.arange(200) % 17 == 0, 99_999., 0.)
+    to = prepare(df, cont_names=['gain'])
+    dls = to.dataloaders(bs=200, device='cpu')
+    cats, conts, y = dls.one_batch()
+    assert {*dls.show_batch(200).gain} == {0., 99_999.}
+    none = conts[:, 0] < 0                    # the 0 of float32 on this scale is a hair more or less
+    assert {*dls.show_batch((cats[none], conts[none], y[none]), 200).gain} == {0.}
+    assert {*to.show(200).gain} == {0., 99_999.}

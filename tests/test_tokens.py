@@ -767,3 +767,8 @@ def test_no_message_prints_a_text_at_length():
     with pytest.raises(ValueError, match='set') as other: block.datasets([long, *'abcdefg'])
     with pytest.raises(TypeError, match='A text is a str') as third: tok([1] * 10_000)
     assert max(len(str(one.value)) for one in (seen, other, third)) < 500
+
+
+def test_loaders_of_texts_print_their_own_names():
+    dls = TextDataLoaders.from_df(pd.DataFrame({'text': ['a b', 'c d e'] * 8, 'label': ['x', 'y'] * 8}), bs=4, device='cpu')
+    assert re.fullmatch(r'TextLoader of \d batches: TextDataset of \d+ items \(TextBlock, CategoryBlock\)', repr(dls.train))
