@@ -107,6 +107,7 @@ def learned(tmp_path_factory):
 @pytest.fixture
 def shown(monkeypatch):
     "What a notebook would be given to show: pieces of HTML"
+    plt.close('all')   # what an earlier test left open is not looked at
     pieces = []
     class Handle:
         def update(self, data, raw=True): display(data)

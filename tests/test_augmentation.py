@@ -89,7 +89,7 @@ def test_a_crop_is_torchvisions_resized_crop(seed, size):
     top, left = 80 - height, (90 - width) // 2
     x = smooth(1, height=80, width=90, seed=seed)
     box = torch.tensor([[left + width / 2 - 45, top + height / 2 - 40, width, height]]).double()
-    ours = A.resample(x, A._cut_matrix(box, size), size, pad_mode='border')
+    ours = A.resample(x, A._box_matrix(box, size), size, pad_mode='border')
     theirs = V.resized_crop(x, top, left, height, width, list(size), antialias=False)
     torch.testing.assert_close(inner(ours), inner(theirs), atol=2e-4, rtol=0)
 
