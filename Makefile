@@ -37,7 +37,6 @@ test-oldest: $(READY)   ## the wheel, alone, with the oldest versions that setti
 
 test-newest: $(READY)   ## the same with the newest, and each extra alone
 	@$(BIN)/python tests/helpers/versions.py newest
-	@$(BIN)/python tests/helpers/versions.py extras
 
 docs: $(READY)   ## the site, in _docs/
 	@$(BIN)/python docs/build.py

@@ -85,7 +85,7 @@ def test_a_class(nbs, tmp_path):
     (room/'broken').mkdir()
     (room/'broken'/'x.ipynb').write_text('{"cells": 3}')
     (room/'what.ipynb').write_text(json.dumps(dict(cells=[], metadata={}, nbformat=4, nbformat_minor=5)))
-    found = mark_class(room, nbs, checks=checks, jobs=4, limits=MarkLimits(seconds=8, memory=1024, disk=32))
+    found = mark_class(room, nbs, checks=checks, jobs=4, limits=MarkLimits(seconds=15, memory=1024, disk=32))
     state = {(mark.student, mark.check): mark for mark in found}
     wrong = {name: (mark.state, mark.message) for name, (_, ends) in BEFORE.items()
              if (mark := state[name, 'check_half']).state != ends}

@@ -4,9 +4,10 @@
     python tests/helpers/versions.py newest
     python tests/helpers/versions.py extras
 
-The first two install the wheel (the first with its extras, at their oldest), run the tests that are quick and then the lessons that are named (without a name: those
-the course is named for). `extras` installs what each extra asks for into a folder of its own, in front of a plain install of
-the wheel, and imports what it promises. Environments are kept in `_build/versions` and used again while the wheel asks for the same.
+The first two install the wheel with its extras, run the tests that are quick and then the lessons that are named (without a name:
+those the course is named for). `extras` installs what each extra asks for into a folder of its own, in front of a plain install of
+the wheel, and imports what it promises; `newest` begins with that, since afterwards the install is no longer plain. Environments
+are kept in `_build/versions` and used again while the wheel asks for the same.
 """
 import argparse
 import hashlib
@@ -87,13 +88,17 @@ def try_versions(kind: str, lessons: list[str]) -> None:
     python = environment(kind, wheel())
     run_there(python, ['pip', 'list', '--disable-pip-version-check'])
     run_there(python, ['lessonlib', 'doctor'])
+    if kind == 'newest':
+        try_extras(python)
+        asked = shlex.split(' '.join(settings()[f'{name}_requirements'] for name in PROMISES))
+        call(python, '-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', *asked)
     left_out = [word for name in TOOLS for word in ('--ignore', f'tests/{name}.py')]
     run_there(python, ['pytest', '-q', '-m', 'quick', '-p', 'no:cacheprovider', *left_out])
     run_there(python, ['lessonlib', 'run', '--jobs', '2', *lessons])
 
 
-def try_extras() -> None:
-    python, config = environment('newest', wheel()), settings()
+def try_extras(python: Path) -> None:
+    config = settings()
     extras = sorted(name.removesuffix('_requirements') for name in config if name.endswith('_requirements'))
     assert extras == sorted([*PROMISES, 'dev']), f'no promise is written down for one of {extras}'
     for name, promise in PROMISES.items():
@@ -112,7 +117,7 @@ def main() -> None:
     parser.add_argument('lessons', nargs='*', default=STARS)
     args = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
-    if args.kind == 'extras': try_extras()
+    if args.kind == 'extras': try_extras(environment('newest', wheel()))
     else: try_versions(args.kind, args.lessons or STARS)
 
 
