@@ -63,6 +63,7 @@ def tidy(site):
 
 def publish(made, out):
     "Put a finished site in its place: files that differ, each at once; what it no longer has goes"
+    for half in [*made.rglob('.*.half'), *out.rglob('.*.half')]: half.unlink()   # of a build that was killed
     files = {path.relative_to(made) for path in made.rglob('*') if path.is_file()}
     for name in sorted(files): write(out/name, (made/name).read_bytes())
     for old in [path for path in out.rglob('*') if path.is_file()]:

@@ -258,8 +258,8 @@ def find_batch_size(self: Learner,
     fits = int((memory - fixed) // item)                              # while computing
     if fits < 1:
         raise ValueError(f'Not even one item fits: {fixed / 1e6:.0f} MB for weights and what '
-                         f'belongs to them, {item / 1e6:.1f} MB an item, of {memory / 1e6:.0f} MB. Freeze more '
-                         'layers or take smaller pictures.')
+                         f'belongs to them, {item / 1e6:.1f} MB an item, of '
+                         f'{memory / 1e6:.0f} MB. Freeze more layers or take smaller pictures.')
     return min(2 ** (fits.bit_length() - 1), most)
 
 # %% ../nbs/61_scaling.ipynb #82730d70

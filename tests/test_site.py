@@ -465,6 +465,7 @@ def test_what_is_there_stays_until_the_new_site_has_passed(toy_site):
     assert toy_site.attempt() == ''
     files = lambda: {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in toy_site.out.rglob('*') if path.is_file()}
     (toy_site.out/'CNAME').write_text('course.example')   # of whoever runs the web server
+    (toy_site.out/'.index.html.half').write_text('<p>')   # of a build that was killed
     before = files()
     first = toy_site.books['00_first']
     assert 'no such place' in toy_site.attempt(**{'00_first': worse(first, markdown('Read [this](01_second.ipynb#Nowhere).', 'm9'))})
@@ -472,6 +473,7 @@ def test_what_is_there_stays_until_the_new_site_has_passed(toy_site):
     assert toy_site.attempt(**{'00_first': worse(first, markdown('One more sentence.', 'm9'))}) == ''
     after = files()
     assert 'One more sentence.' in toy_site.page('00_first') and toy_site.out/'CNAME' in after
+    assert not list(toy_site.out.rglob('*.half'))
     same = {path for path in before if after.get(path) == before[path]}   # not even touched
     assert toy_site.out/'_static'/'pygments.css' in same and toy_site.out/'figures'/'00_first'/'c2-0.png' in same
     assert toy_site.attempt() == ''
