@@ -640,7 +640,11 @@ def test_it_works_from_a_web_server(site, page):
         page.goto(f'{here}/search.html?q=broadcasting')
         # served, the results come with a few words each
         page.wait_for_selector('#search-results ul.search li p.context')
-    finally: server.shutdown()
+        page.wait_for_load_state('networkidle')   # every page that was found is asked for its words
+    finally:
+        page.goto('about:blank')                  # asks for nothing more, and what it complains of is this test's
+        server.shutdown()
+        server.server_close()
 
 
 # ---- what other programs and other people put into notebooks
