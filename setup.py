@@ -25,7 +25,7 @@ setuptools.setup(
     # The notebooks are the course: they travel in the wheel as the package's data.
     packages=['lessonlib', 'lessonlib.notebooks'],
     package_dir={'lessonlib.notebooks': 'nbs'},
-    package_data={'lessonlib': ['field_names.csv', 'serve_page.html'], 'lessonlib.notebooks': ['*.ipynb']},
+    package_data={'lessonlib': ['field_names.csv', 'serve_page.html', 'lab_strip.js'], 'lessonlib.notebooks': ['*.ipynb']},
     install_requires=shlex.split(settings['requirements']),
     extras_require={name: shlex.split(settings[f'{name}_requirements']) for name in ('text', 'track', 'serve', 'dev')},
     python_requires='>=' + settings['min_python'],

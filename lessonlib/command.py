@@ -10,7 +10,7 @@ __all__ = ['student_edition', 'work_digest', 'what_to_do', 'write_lessons', 'lab
 import argparse, hashlib, json, os, re, subprocess, sys, tempfile, textwrap, time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from importlib import util
+from importlib import resources, util
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
@@ -174,10 +174,17 @@ def lab_environment(folder: Path | str,  # the learner's folder; the settings go
     """
     settings = Path(folder).resolve()/'.jupyter'
     quiet = {'@jupyterlab/apputils-extension:notification': {'fetchNews': 'false'}}
-    with atomic_path(settings/'labconfig'/'default_setting_overrides.json') as path:
-        path.write_text(json.dumps(quiet))
-    paths = [str(settings), os.environ.get('JUPYTER_CONFIG_PATH', '')]
-    jupyter = {'JUPYTER_CONFIG_PATH': os.pathsep.join(filter(None, paths))}
+    serves = {'ServerApp': {'jpserver_extensions': {'lessonlib.review': True}}}
+    page = dict(name='lessonlib', version=_version('lessonlib') or '0',
+                jupyterlab=dict(extension=True, _build=dict(load='strip.js', extension='./extension')))
+    script = resources.files('lessonlib').joinpath('lab_strip.js').read_text('utf-8')
+    for name, text in {'labconfig/default_setting_overrides.json': json.dumps(quiet),
+                       'jupyter_server_config.d/lessonlib.json': json.dumps(serves),
+                       'labextensions/lessonlib/package.json': json.dumps(page),
+                       'labextensions/lessonlib/strip.js': script}.items():
+        with atomic_path(settings/name) as path: path.write_text(text, encoding='utf-8')
+    jupyter = {name: os.pathsep.join(filter(None, [str(settings), os.environ.get(name, '')]))
+               for name in ('JUPYTER_CONFIG_PATH', 'JUPYTER_PATH')}
     return {**_environment(), **jupyter, **_line_colours(settings)}
 
 # %% ../nbs/97_command.ipynb #b35fd4aa

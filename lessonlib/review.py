@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['next_box', 'Question', 'questions', 'Record', 'answer_card', 'due', 'read_record', 'write_record', 'record_file',
-           'my_record', 'changing_record', 'note_place', 'note_right', 'Progress', 'where_you_are', 'due_today',
-           'ask_questions', 'review']
+           'my_record', 'changing_record', 'note_place', 'note_right', 'Progress', 'where_you_are', 'strip_above',
+           'due_today', 'ask_questions', 'review']
 
 # %% ../nbs/92_review.ipynb #a4cec01c
 import hashlib, json, re
@@ -360,6 +360,53 @@ def where_you_are(
     asked = [question for _, several in parts.values() for question in several]
     return Progress(rows, shown, record.place.get('lesson', ''),
                     len(due(record, asked, today or date.today())))
+
+# %% ../nbs/92_review.ipynb #5dfa8282
+def strip_above(lesson: str,  # the name of a notebook, without .ipynb
+) -> dict:  # `here` and `all`: right, exercises; `answered`, `due`, `last`; empty: no lesson
+    """What the strip above a lesson in JupyterLab says, from your own record
+
+    Args:
+        lesson: the name of a notebook, without .ipynb
+
+    Returns:
+        `here` and `all`: right, exercises; `answered`, `due`, `last`; empty: no lesson
+    """
+    if lesson not in _contents(): return {}
+    progress = where_you_are()
+    last = progress.place if progress.place in _contents() else ''
+    return dict(here=progress.rows.get(lesson, (0, 0))[:2], all=progress.total[:2],
+                answered=progress.total[2:], due=progress.due, last='' if last == lesson else last)
+
+# %% ../nbs/92_review.ipynb #ff47c4d3
+def _jupyter_server_extension_points() -> list[dict]:
+    "Read by a Jupyter server that has `lessonlib.review` among its extensions"
+    return [dict(module='lessonlib.review')]
+
+
+def _load_jupyter_server_extension(app: Any,  # the server
+) -> None:
+    """Answer under `lessonlib/progress?lesson=…` with what the strip says
+
+    Args:
+        app: the server
+    """
+    from asyncio import to_thread
+    from jupyter_server.base.handlers import APIHandler
+    from jupyter_server.utils import url_path_join
+    from tornado.web import authenticated
+
+    class Strip(APIHandler):
+        @authenticated
+        async def get(self):
+            try: words = await to_thread(strip_above, self.get_argument('lesson', ''))
+            except (CourseError, OSError) as problem:
+                self.log.warning('no strip above the lesson: %s', problem)
+                words = {}
+            self.finish(words)
+
+    where = url_path_join(app.web_app.settings['base_url'], 'lessonlib/progress')
+    app.web_app.add_handlers('.*$', [(where, Strip)])
 
 # %% ../nbs/92_review.ipynb #34ba38c4
 def due_today(

@@ -7,6 +7,7 @@ from helpers.browser import browser_page, needs_chromium
 from helpers.lab_server import open_notebook, running_lab
 
 from lessonlib.command import write_lessons
+from lessonlib.course import exercises, notebooks_folder
 
 LESSON = '01_sgd'
 MOVED = ('old => { const image = document.querySelector('
@@ -14,8 +15,9 @@ MOVED = ('old => { const image = document.querySelector('
 
 
 @pytest.fixture
-def lab(tmp_path):
+def lab(tmp_path, monkeypatch):
     "The address of a JupyterLab on a folder of student editions, and that folder"
+    monkeypatch.setenv('LESSONLIB_HOME', str(tmp_path/'home'))   # a record of its own
     folder = tmp_path/'course'
     write_lessons(folder)
     with running_lab(folder/f'{LESSON}.ipynb', tmp_path) as address: yield address, folder
@@ -86,3 +88,50 @@ def test_a_lesson_in_jupyterlab(lab):
         assert set(failed) == {'Unsolved'} and len(failed) >= 3
         assert page.watch.external == []
         assert page.get_by_text('Jupyter news').count() == 0, 'a learner is asked about news'
+
+
+@needs_chromium
+@pytest.mark.xdist_group('lab')
+def test_a_strip_above_a_lesson(lab, tmp_path):
+    "What is right here and in all, what is due, and the way back; a notebook of one's own has none."
+    from lessonlib.review import note_place, note_right
+    address, folder = lab
+    mine = json.loads((folder/f'{LESSON}.ipynb').read_text())
+    checks = [found['check'] for found in exercises(notebooks_folder()/f'{LESSON}.ipynb')]
+    mine['cells'] = [dict(mine['cells'][0], cell_type='markdown', source='# Shopping')]
+    (folder/'mine.ipynb').write_text(json.dumps(mine))
+    strip = '.jp-NotebookPanel:not(.lm-mod-hidden) .lessonlib-strip'
+
+    def says(page, *words):
+        page.wait_for_function("""([strip, words]) => { const node = document.querySelector(strip)
+          return node && !node.hidden && words.every(one => node.innerText.replace(/\\s+/g, ' ').includes(one)) }""",
+                               arg=[strip, words], timeout=30_000)
+
+    def run_a_cell(page):
+        page.locator('.jp-NotebookPanel:not(.lm-mod-hidden) .jp-CodeCell').first.click()
+        page.keyboard.press('Shift+Enter')
+
+    with browser_page(1400, 1000) as page:
+        open_notebook(page, address, f'{LESSON}.ipynb')
+        says(page, f'Exercises here 0 of {len(checks)}', 'in all 0 of', 'Questions 0 of')
+        note_right(checks[0])
+        run_a_cell(page)
+        says(page, f'Exercises here 1 of {len(checks)}', 'in all 1 of', 'questions to answer today: lessonlib.review.review()')
+        assert 'Last in' not in page.locator(strip).inner_text()
+        record = tmp_path/'home'/'progress.json'
+        kept = record.read_text()
+        record.write_text(kept[:20])   # half a file: no strip, and nothing else
+        run_a_cell(page)
+        page.wait_for_function('strip => document.querySelector(strip).hidden', arg=strip, timeout=30_000)
+        record.write_text(kept)
+        note_place('02_files')
+        run_a_cell(page)
+        says(page, 'Last in 02_files')
+        page.locator(strip).get_by_role('button', name='02_files').press('Enter')
+        page.get_by_role('tab', name='02_files.ipynb').wait_for(timeout=30_000)
+        says(page, 'Exercises here 0 of', 'in all 1 of')
+        open_notebook(page, address, 'mine.ipynb')
+        page.wait_for_selector(strip, state='attached')
+        page.wait_for_timeout(1000)
+        assert not page.locator(strip).is_visible()
+        assert page.watch.external == []
