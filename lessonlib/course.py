@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['TRACKS', 'BUDGET', 'read_notebook', 'CourseError', 'directives', 'About', 'about', 'notebooks_folder', 'staircase',
-           'lessons', 'module_names', 'find_lesson', 'course_map', 'figure_alt', 'RunReport', 'describe_error',
-           'run_notebook', 'over_budget', 'solution_fault', 'replace_solution', 'exercises', 'modules_used',
-           'notebook_key', 'executed', 'read_report']
+           'lessons', 'module_names', 'find_lesson', 'course_map', 'figure_alt', 'figure_colours', 'RunReport',
+           'describe_error', 'run_notebook', 'over_budget', 'solution_fault', 'replace_solution', 'exercises',
+           'modules_used', 'notebook_key', 'executed', 'read_report']
 
 # %% ../nbs/90_course.ipynb #ce0d6d51
 import ast, hashlib, json, math, os, re, sys, tempfile, textwrap, time
 from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
+from functools import wraps
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Callable
@@ -339,15 +340,60 @@ def figure_alt(
 
 
 def _describe_figures() -> None:
-    "Runs in a lesson's kernel before its first cell: every picture gets its alt text"
+    "Runs in a lesson's kernel before its first cell: pictures get alt texts, colours are noted"
     from IPython.core import pylabtools
-    plain = pylabtools.print_figure
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    plain, draw = pylabtools.print_figure, FigureCanvasAgg.print_png
 
     def print_figure(fig, fmt='png', bbox_inches='tight', base64=False, **kwargs):
         data = plain(fig, fmt=fmt, bbox_inches=bbox_inches, base64=base64, **kwargs)
         words = figure_alt(fig) if base64 and fmt == 'png' and data else ''
         return (data, {'alt': words}) if words else data
-    pylabtools.print_figure = print_figure
+
+    @wraps(draw)  # matplotlib looks at what it takes
+    def print_png(canvas, *args, **kwargs):
+        drawn = draw(canvas, *args, **kwargs)
+        _COLOURS.update(dict.fromkeys(json.dumps(what) for what in figure_colours(canvas.figure)))
+        return drawn
+    pylabtools.print_figure, FigureCanvasAgg.print_png = print_figure, print_png
+
+# %% ../nbs/90_course.ipynb #94b44e7d
+_COLOURS: dict[str, None] = {}  # what was drawn in this process, in order
+
+
+def figure_colours(figure: Any,  # a matplotlib figure
+) -> list[dict]:  # for each axes with a legend or a scale: title, marks (name, shape, colour), scales
+    """What a figure tells apart by colour
+
+    Args:
+        figure: a matplotlib figure
+
+    Returns:
+        for each axes with a legend or a scale: title, marks (name, shape, colour), scales
+    """
+    from matplotlib.colors import to_hex, to_rgba
+    def mark(handle, name):
+        if hasattr(handle, 'get_linestyle') and hasattr(handle, 'get_marker'):  # a line
+            colour, shape = handle.get_color(), f'{handle.get_linestyle()} {handle.get_marker()}'
+        elif hasattr(handle, 'get_hatch') and not hasattr(handle, 'get_paths'):  # a bar or an area
+            colour, shape = handle.get_facecolor(), f'area {handle.get_hatch()}'
+        elif len(faces := handle.get_facecolor()):  # points
+            colour, shape = faces[0], f'points {len(handle.get_paths()[0].vertices)}'
+        else: colour, shape = handle.get_edgecolor()[0], 'lines'
+        red, green, blue, full = to_rgba(colour, handle.get_alpha())
+        seen = [full * part + 1 - full for part in (red, green, blue)]  # pale ones on white
+        return name, shape, to_hex(seen)
+    found = []
+    for part, where in [*((ax.get_legend(), ax) for ax in figure.axes),
+                        *((legend, None) for legend in figure.legends)]:
+        marks = [mark(*pair) for pair in zip(part.legend_handles, [text.get_text() for text in
+                 part.get_texts()]) if pair[0] is not None] if part else []
+        maps = [] if where is None else [one.cmap.name for one in [*where.images, *where.collections]
+                                         if one.get_array() is not None and one.get_array().ndim < 3]
+        if len(marks) > 1 or maps:
+            title = where.get_title() if where else figure.get_suptitle()
+            found.append(dict(title=title, marks=marks, scales=sorted(set(maps))))
+    return found
 
 # %% ../nbs/90_course.ipynb #c1278350
 @dataclass
@@ -363,6 +409,7 @@ class RunReport:
         memory: MB that the process held at its most; 0: nobody says
         error: index, source, name, value and traceback of the cell that failed
         exercises: what each check answered
+        colours: of all pictures, see `figure_colours`
         live: what failed when pictures were to move
         key: what it was made from, see `notebook_key`
     """
@@ -374,6 +421,7 @@ class RunReport:
     memory: float = 0.  # MB that the process held at its most; 0: nobody says
     error: dict | None = None  # index, source, name, value and traceback of the cell that failed
     exercises: list[dict] = field(default_factory=list)  # what each check answered
+    colours: list[dict] = field(default_factory=list)  # of all pictures, see `figure_colours`
     live: list[str] = field(default_factory=list)  # what failed when pictures were to move
     key: str = ''  # what it was made from, see `notebook_key`
 
@@ -473,6 +521,8 @@ def _run_cells(client, report: RunReport, progress: Callable, tasks: list) -> di
         finally:
             report.cell_seconds.append(round(time.perf_counter() - start, 4))
         progress(index + 1, report.cells)
+    told = _send(client, f'print(*{_HERE}_COLOURS, sep="\\n")')
+    report.colours = [json.loads(line) for line in told.splitlines() if line.startswith('{"title"')]
     return None
 
 # %% ../nbs/90_course.ipynb #49c1890a
