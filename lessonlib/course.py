@@ -357,7 +357,7 @@ def _describe_figures() -> None:
         return drawn
     pylabtools.print_figure, FigureCanvasAgg.print_png = print_figure, print_png
 
-# %% ../nbs/90_course.ipynb #94b44e7d
+# %% ../nbs/90_course.ipynb #f70c1c83
 _COLOURS: dict[str, None] = {}  # what was drawn in this process, in order
 
 
@@ -388,11 +388,15 @@ def figure_colours(figure: Any,  # a matplotlib figure
                         *((legend, None) for legend in figure.legends)]:
         marks = [mark(*pair) for pair in zip(part.legend_handles, [text.get_text() for text in
                  part.get_texts()]) if pair[0] is not None] if part else []
-        maps = [] if where is None else [one.cmap.name for one in [*where.images, *where.collections]
-                                         if one.get_array() is not None and one.get_array().ndim < 3]
-        if len(marks) > 1 or maps:
+        scales = []
+        for drawn in [] if where is None else [*where.images, *where.collections]:
+            if (values := drawn.get_array()) is None or values.ndim > 2: continue
+            if drawn.cmap.N > 32: scales.append(drawn.cmap.name)
+            else: marks += [(f'{value:g}', 'values', to_hex(drawn.to_rgba(value)))  # kinds, no scale
+                            for value in sorted({*values.ravel().tolist()})]
+        if len(marks) > 1 or scales:
             title = where.get_title() if where else figure.get_suptitle()
-            found.append(dict(title=title, marks=marks, scales=sorted(set(maps))))
+            found.append(dict(title=title, marks=marks, scales=sorted(set(scales))))
     return found
 
 # %% ../nbs/90_course.ipynb #c1278350

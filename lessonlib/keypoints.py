@@ -17,6 +17,7 @@ from torch import nn, Tensor
 from .batches import _same_shape, AccumMetric
 from .data_block import Block
 from .images import _canvas, _kind, Transform
+from .segmentation import code_colours
 
 # %% ../nbs/35_keypoints.ipynb #fb7e0631
 def scale_points(
@@ -210,7 +211,7 @@ class PointBlock(Block):
         if ax is None: return ax
         ax.autoscale(False)
         value = value - .5 * (not self.counted)   # matplotlib counts
-        ax.scatter(*value.T, c=range(len(value)), cmap='Set1', vmin=0, vmax=8,
+        ax.scatter(*value.T, c=code_colours(len(value)) / 255,
                    edgecolors='white', s=24)
         return ax
 

@@ -317,13 +317,12 @@ def test_alt_texts_say_what_to_see(executed_notebook, notebook_name):
 def rgb(*colours): return [to_rgb(colour if colour[0] in 'C#' or ':' in colour else f'#{colour}') for colour in colours]
 
 
-CAMVID = dict(Building=4, Car=5, Pole=8, Pedestrian=16, Road=17, Sidewalk=19, Sky=21, Tree=26, Void=30)  # what streets are full of
 TOLD_APART = {   # name -> (colours, least distance in Lab for every kind of eyes); 2.3 is a difference that can just be seen
     'lines, the first four': (lambda: rgb(*_LINES.split()[:4]), 33),
     'lines': (lambda: rgb(*_LINES.split()), 24),
     'decisions of the cleaner': (lambda: rgb(*_COLOURS.values()), 30),
-    'points': (lambda: colormaps['Set1'](np.arange(3) / 8)[:, :3], 17),
-    'masks of streets': (lambda: code_colours(32)[list(CAMVID.values())] / 255, 10),
+    'six points of a face': (lambda: code_colours(6) / 255, 29),
+    'codes of masks': (lambda: code_colours(32) / 255, 13),
 }
 
 
@@ -332,6 +331,38 @@ def test_colour_blind_readers_tell_the_colours_apart(name):
     colours, least = TOLD_APART[name]
     distance, eyes, pair = nearest(colours())
     assert distance > least, f'{eyes}: colours {pair} are {distance:.1f} apart'
+
+
+def confusable(drawn):
+    "What a figure tells apart by its colours alone, and some eyes do not: [(names, distance)]; and scales that do not rise"
+    for shape in {mark[1] for mark in drawn['marks']}:
+        marks = [mark for mark in drawn['marks'] if mark[1] == shape]
+        if len({mark[2] for mark in marks}) < 2: continue    # one colour: then it says nothing
+        distance, eyes, pair = nearest(rgb(*(mark[2] for mark in marks)))
+        if distance < 11: yield f"{' and '.join(marks[i][0] for i in pair)}: {distance:.1f} apart for {eyes}"
+    for scale in drawn['scales']:
+        colours = colormaps[scale](np.linspace(0, 1, 33))[:, :3]
+        for eyes in MACHADO:
+            light = lab(colours, eyes)[:, 0]
+            two_ways = rises(light[:17]) and rises(light[16:]) and nearest(colours[[0, 16, 32]])[0] > 25
+            if not (rises(light) or two_ways): yield f'{scale}: for {eyes} it does not get lighter or darker all the way'
+
+
+def rises(light): return abs(light[-1] - light[0]) > 25 and (np.diff(light) * np.sign(light[-1] - light[0])).min() > -1
+
+
+@pytest.mark.parametrize('marks, scale, wrong', [
+    ([('a', '- None', '#d62728'), ('b', '- None', '#2ca02c')], 'gray', 'a and b: '),     # matplotlib's red and green
+    ([('a', '- None', '#d62728'), ('b', '-- None', '#2ca02c')], 'viridis', ''), ([], 'RdBu', ''), ([], 'jet', 'jet: for everybody'),
+    ([('a', 'area None', '#2e537d'), ('b', 'area None', '#e8a007')], 'Blues', '')])
+def test_a_legend_that_some_cannot_read_is_seen(marks, scale, wrong):
+    found = [*confusable(dict(marks=marks, scales=[scale]))]
+    assert found[0].startswith(wrong) if wrong else found == []
+
+
+def test_every_figure_is_told_apart_by_everybody(executed_notebook, notebook_name):
+    for drawn in executed_notebook(notebook_name).report.colours:
+        for fault in confusable(drawn): pytest.fail(f"{drawn['title']!r}: {fault}", pytrace=False)
 
 
 def test_the_simulation_sees_what_is_known():
