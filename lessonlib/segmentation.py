@@ -50,7 +50,7 @@ def code_colours(n: int,  # how many codes; from the 33rd on the colours come ag
     """
     colours = np.frombuffer(bytes.fromhex(_COLOURS), np.uint8).reshape(-1, 3)
     codes = np.arange(n)[:, None]
-    return (colours[codes[:, 0] % 32] * (1 - .11 * (codes // 32))).round().astype(np.uint8)
+    return (colours[codes[:, 0] % 32] * (1 - .12 * (codes // 32))).round().astype(np.uint8)
 
 # %% ../nbs/33_segmentation.ipynb #a3386814
 def show_mask(
