@@ -11,6 +11,7 @@ import json
 import statistics
 import sys
 from collections import Counter
+from itertools import product
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -39,6 +40,7 @@ def main():
     parser.add_argument('--epochs', type=int, default=8)
     parser.add_argument('--rate', type=float, default=5e-3)
     parser.add_argument('--copies', type=int, nargs='+', default=[0, 1], help='augmented copies beside the plain one')
+    parser.add_argument('--sizes', type=int, nargs='+', default=[224], help='pixels that the frozen body sees; the others see 224')
     parser.add_argument('--through', nargs='*', default=['same', 'best'], help='recipes of real_pets.py that go through the body')
     args = parser.parse_args()
     if args.task: return print(json.dumps(train(json.loads(args.task))))
@@ -56,11 +58,11 @@ def main():
     for name in args.through:
         contestants[RECIPES[name]['about']] = lambda task, recipe=RECIPES[name]: fresh(
             sys.executable, HERE/'real_pets.py', {**task, **recipe})
-    for n in args.copies:
-        about = f'ours, features of {n} augmented and the plain copy, {args.epochs} epochs of the head' if n else \
-            f'ours, features of the plain copy, {args.epochs} epochs of the head'
-        contestants[about] = lambda task, n=n: fresh(sys.executable, Path(__file__).resolve(), {
-            **task, 'augmented': n, 'epochs': args.epochs, 'rate': args.rate})
+    for size, n in product(args.sizes, args.copies):
+        copies = f'{n} augmented and the plain copy' if n else 'the plain copy'
+        about = f'ours, features of {copies} at {size} pixels, {args.epochs} epochs of the head'
+        contestants[about] = lambda task, n=n, size=size: fresh(sys.executable, Path(__file__).resolve(), {
+            **task, 'augmented': n, 'epochs': args.epochs, 'rate': args.rate, 'size': size})
     found = {name: [] for name in contestants}
     for seed in args.seeds:
         order = torch.randperm(len(files), generator=torch.Generator().manual_seed(seed)).tolist()
