@@ -10,6 +10,7 @@ __all__ = ['TRACKS', 'BUDGET', 'read_notebook', 'CourseError', 'directives', 'Ab
 
 # %% ../nbs/90_course.ipynb #ce0d6d51
 import ast, hashlib, json, math, os, re, sys, tempfile, textwrap, time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from functools import wraps
@@ -352,12 +353,12 @@ def _describe_figures() -> None:
 
     @wraps(draw)  # matplotlib looks at what it takes
     def print_png(canvas, *args, **kwargs):
-        drawn = draw(canvas, *args, **kwargs)
-        _COLOURS.update(dict.fromkeys(json.dumps(what) for what in figure_colours(canvas.figure)))
-        return drawn
+        with suppress(AttributeError, IndexError, TypeError, ValueError):  # an artist of a kind unknown
+            _COLOURS.update({json.dumps(what): None for what in figure_colours(canvas.figure)})
+        return draw(canvas, *args, **kwargs)
     pylabtools.print_figure, FigureCanvasAgg.print_png = print_figure, print_png
 
-# %% ../nbs/90_course.ipynb #f70c1c83
+# %% ../nbs/90_course.ipynb #264f1d4e
 _COLOURS: dict[str, None] = {}  # what was drawn in this process, in order
 
 
@@ -393,7 +394,7 @@ def figure_colours(figure: Any,  # a matplotlib figure
             if (values := drawn.get_array()) is None or values.ndim > 2: continue
             if drawn.cmap.N > 32: scales.append(drawn.cmap.name)
             else: marks += [(f'{value:g}', 'values', to_hex(drawn.to_rgba(value)))  # kinds, no scale
-                            for value in sorted({*values.ravel().tolist()})]
+                            for value in sorted({*getattr(values, 'compressed', values.ravel)()})]
         if len(marks) > 1 or scales:
             title = where.get_title() if where else figure.get_suptitle()
             found.append(dict(title=title, marks=marks, scales=sorted(set(scales))))
