@@ -847,8 +847,10 @@ def _mark_all(hand_ins: list[HandIn], books: dict, marks: dict, only: list[str] 
         yield from _mark_lesson(books[lesson], plan, jobs, limits, *how)
 
 # %% ../nbs/91_marks.ipynb #b49cad88
-_STYLE = '''body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem;
-  padding: 0 1rem; color: #1a1a1a; background: #fff; }
+_STYLE = ''':root { color-scheme: light dark; --ink: #1a1a1a; --page: #fff; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6e6e6; --page: #14181d; } }
+body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem;
+  padding: 0 1rem; color: var(--ink); background: var(--page); }
 table { border-collapse: collapse; margin: 1rem 0; }
 th, td { border: 1px solid #949494; padding: .3rem .6rem; text-align: left; vertical-align: top; }
 td p { margin: 0; font-size: .9rem; max-width: 24rem; overflow-wrap: anywhere; }
@@ -903,14 +905,14 @@ def _bars(counts: list[tuple[str, str, Counter]]) -> str:
             f'"{escape("Exercises, the hardest first. " + words)}">{"".join(rows)}</svg>')
 
 # %% ../nbs/91_marks.ipynb #8395034e
-def _svg_text(left: float, top: float, words: str, ink: str = '#1a1a1a') -> str:
+def _svg_text(left: float, top: float, words: str, ink: str = 'currentColor') -> str:
     return f'<text x="{left:.0f}" y="{top + 18}" fill="{ink}">{escape(words)}</text>'
 
 
 def _svg_bar(left: float, top: float, width: float, state: str, number: Any) -> str:
     fill, ink = _COLOURS[state]
     return (f'<rect x="{left:.0f}" y="{top}" width="{width:.1f}" height="26" fill="{fill}" '
-            f'stroke="#1a1a1a"/>{_svg_text(left + 6, top, str(number), ink)}')
+            f'stroke="currentColor"/>{_svg_text(left + 6, top, str(number), ink)}')
 
 # %% ../nbs/91_marks.ipynb #0aacb2f7
 def _cell(mark: Mark | None, further: bool) -> str:

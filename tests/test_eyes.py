@@ -118,6 +118,23 @@ def test_axe_would_see_pale_words_and_a_picture_without_words(tmp_path):
     assert [fault.split(':')[0] for fault in found] == ['dark, color-contrast', 'both, image-alt']
 
 
+@needs_chromium
+@pytest.mark.parametrize('theme', ['light', 'dark'])
+def test_axe_finds_nothing_on_the_pages_of_marks(tmp_path, theme):
+    from lessonlib.marks import Mark, STATES, write_pages
+    marks = [Mark(student, '01_sgd', f'check_{n}', state, **({'message': 'look again'} if state == 'broke' else {}))
+             for student in ('Ada', 'Emmy') for n, state in enumerate(STATES)]
+    with browser_page(color_scheme=theme) as page:
+        for path in write_pages(marks, tmp_path):
+            page.goto(path.as_uri())
+            page.evaluate(f"{axe_source()}\n{TOLD.replace('const TOLD', 'window.TOLD')}\nnull")
+            found = page.evaluate("async kinds => TOLD(await axe.run(document, {resultTypes: ['violations'], runOnly: kinds}))", KINDS)
+            assert found == [], path.name
+            light = page.evaluate("getComputedStyle(document.body).backgroundColor") == 'rgb(255, 255, 255)'
+            assert light == (theme == 'light')
+        page.screenshot(path=tmp_path/'marks.png')
+
+
 # ---------------------------------------------------------------- the keyboard alone
 
 @pytest.fixture
