@@ -40,7 +40,7 @@ class _Watcher(Callback):
     def better(self) -> bool:
         "True if the last epoch is the best so far"
         value = self.learn.recorder.values[-1][self.learn.recorder.names.index(self.monitor)]
-        if value is None or value != value:   # nan is never better, and a number always than nan
+        if value is None or value != value:   # nan is never kept as best
             self.waited += self.best is not None
             return False
         best = self.best is None or self.sign * (value - self.best) > abs(self.min_delta)
@@ -173,7 +173,7 @@ class GradientClip(Callback):
     """
     max_norm: float = 1.  # greatest length, of all weights together
     norm_type: float = 2.  # 2: the usual length; inf: the largest number
-    order = 30   # after `GradientAccumulation`, before `MixedPrecision` makes the step
+    order = 30   # after `GradientAccumulation`, before the step of `MixedPrecision` (notebook 61)
     def before_step(self):
         params = (p for group in self.learn.opt.param_groups for p in group['params'])
         nn.utils.clip_grad_norm_(params, self.max_norm, self.norm_type)
@@ -194,7 +194,7 @@ class GradientAccumulation(Callback):
         if not learn.training: return
         weight = _loss_weight(learn)      # what the mean was divided by: mostly the items
         learn.loss_grad = learn.loss_grad * weight
-        whole = vars(learn).get('whole_batch') or (0, len(learn.xb[0]))   # of all processes
+        whole = vars(learn).get('whole_batch') or (0, len(learn.xb[0]))   # notebook 63
         self.count, self.items = self.count + weight, self.items + whole[1]
     def after_backward(self):
         last = self.learn.iter + 1 == self.learn.n_iter
@@ -271,9 +271,9 @@ class EMACallback(Callback):
     """Validates with, and leaves behind, a moving average of the weights (Polyak and Juditsky, 1992)
 
     Args:
-        decay: share of the old average that stays; less in the first steps
+        decay: share of the old average that stays; at step n at most n / (n+9)
     """
-    decay: float = .998  # share of the old average that stays; less in the first steps
+    decay: float = .998  # share of the old average that stays; at step n at most n / (n+9)
     order, in_lr_find, averages, n, inside, of = 900, False, None, 0, False, None
     def before_fit(self):
         if not 0 <= self.decay < 1: raise ValueError(f'decay={self.decay}: expected 0 up to 1')
@@ -317,10 +317,10 @@ class CSVLogger(Callback):
 
     Args:
         fname: below the learner's path
-        append: True: after what the file has
+        append: True: below the tables that the file has
     """
     fname: str | Path = 'history.csv'  # below the learner's path
-    append: bool = False  # True: after what the file has
+    append: bool = False  # True: below the tables that the file has
     order, in_lr_find = 66, False
     def before_fit(self):
         self.file = self.learn.path/_path(self.fname)
