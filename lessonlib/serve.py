@@ -65,16 +65,15 @@ def as_json(learn: Learner, item,  # what `learn.predict` takes
 # %% ../nbs/65_serve.ipynb #136c5153
 def _as_mask(mask, codes) -> dict:
     "The share of the picture that each code takes, and the mask in colours"
-    from matplotlib import colormaps
     import numpy as np
     from PIL import Image
+    from lessonlib.segmentation import code_colours
     mask = mask.squeeze().cpu().numpy()
     counts = np.bincount(mask.ravel(), minlength=len(codes))
     shares = sorted(zip(map(str, codes), (counts / mask.size).tolist()), key=lambda pair: -pair[1])
-    colours = colormaps['tab20'](mask % 20)[..., :3]
     return dict(shares=dict(shares), bars=list(map(list, shares[:10])),
                 sentence=f'most of it is {shares[0][0]}',
-                picture=_data_uri(Image.fromarray((colours * 255).astype('uint8'))),
+                picture=_data_uri(Image.fromarray(code_colours(len(codes))[mask])),
                 picture_says='the picture, a colour for each code')
 
 # %% ../nbs/65_serve.ipynb #65b00002
@@ -129,22 +128,22 @@ class Limits:
     """What one visitor may cost
 
     Args:
-        bytes: of a request: a photo of a telephone has 2 to 6 million
+        bytes: of a request: a photo from a telephone has 2 to 6 million
         pixels: of a picture, before it is made smaller
-        seconds: until an answer
+        seconds: for a request to come in, and again for its answer
         parallel: predictions at a time
         waiting: requests that wait for their turn; more are sent away
     """
-    bytes: int = 10_000_000  # of a request: a photo of a telephone has 2 to 6 million
+    bytes: int = 10_000_000  # of a request: a photo from a telephone has 2 to 6 million
     pixels: int = 50_000_000  # of a picture, before it is made smaller
-    seconds: float = 30.  # until an answer
+    seconds: float = 30.  # for a request to come in, and again for its answer
     parallel: int = 2  # predictions at a time
     waiting: int = 16  # requests that wait for their turn; more are sent away
     def __post_init__(self):
         for name, value in vars(self).items():
-            low = 0 if name == 'waiting' else 1e-3
+            low = dict(waiting=0, seconds=1e-3).get(name, 1)
             if not isinstance(value, (int, float)) or not low <= value < float('inf'):
-                raise ValueError(f'{name}={value!r} is no limit: give a number above 0')
+                raise ValueError(f'{name}={value!r} is no limit: give a number, {low} or more')
 
 class Refused(Exception):
     """A request that gets a sentence in place of an answer
@@ -175,7 +174,9 @@ def check_picture(data: bytes,  # as it was sent
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')           # our own limit is checked below
             with Image.open(io.BytesIO(data)) as picture: size, kind = picture.size, picture.format
-    except Image.DecompressionBombError: size, kind = (10**9, 10**9), 'picture'
+    except Image.DecompressionBombError:              # beyond twice Pillow's own limit
+        most = min(pixels, 2 * Image.MAX_IMAGE_PIXELS)
+        raise Refused(413, f'a picture of far too many pixels; {most:,} at most') from None
     except Exception:
         raise Refused(422, f'{len(data):,} bytes that are no picture in a known format') from None
     if size[0] * size[1] > pixels:

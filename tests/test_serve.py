@@ -1,4 +1,5 @@
 "A server around each kind of learner: answers, limits, floods, other people's pages, and a browser."
+import base64
 import io
 import json
 import re
@@ -10,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 import warnings
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +25,7 @@ from PIL import Image
 from helpers.browser import browser_page, needs_chromium
 from lessonlib.checkpoint import load_learner
 from lessonlib.data_block import CategoryBlock, DataBlock, ImageBlock
-from lessonlib.serve import as_json, asks_for, check_picture, Limits, prediction_widget, PredictionApp, reasons, Refused, Serving
+from lessonlib.serve import _as_mask, as_json, asks_for, check_picture, Limits, prediction_widget, PredictionApp, reasons, Refused, Serving
 from lessonlib.transfer import vision_learner
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -177,11 +179,23 @@ def test_limits_and_pictures():
     with pytest.raises(Refused, match='1,599 at most'): check_picture(png(), 1599)
     bomb = bytearray(png())
     bomb[16:24] = (60_000).to_bytes(4, 'big') * 2           # what its header says
-    with pytest.raises(Refused) as seen: check_picture(bytes(bomb), 50_000_000)
-    assert seen.value.status in (413, 422)
+    bomb[29:33] = zlib.crc32(bomb[12:29]).to_bytes(4, 'big')
+    for pixels, most in ((50_000_000, 50_000_000), (10**12, 2 * Image.MAX_IMAGE_PIXELS)):
+        with pytest.raises(Refused) as seen: check_picture(bytes(bomb), pixels)
+        assert (seen.value.status, str(seen.value)) == (413, f'a picture of far too many pixels; {most:,} at most')
     for bad in (0, -1, float('inf'), 'many'):
-        with pytest.raises(ValueError, match='no limit'): Limits(pixels=bad)
-    assert Limits(waiting=0).waiting == 0
+        with pytest.raises(ValueError, match='no limit: give a number, 1 or more'): Limits(pixels=bad)
+    with pytest.raises(ValueError, match='give a number, 0 or more'): Limits(waiting=-1)
+    with pytest.raises(ValueError, match='give a number, 0.001 or more'): Limits(seconds=0)
+    assert Limits(waiting=0).waiting == 0 and Limits(seconds=.001, bytes=1).bytes == 1
+
+
+@pytest.mark.quick
+def test_no_two_codes_of_a_mask_have_one_colour():
+    codes, mask = [f'code {i}' for i in range(32)], torch.arange(32).repeat_interleave(2).reshape(8, 8)
+    found = _as_mask(mask, codes)
+    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(found['picture'].partition(',')[2]))))
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) == 32 and set(found['shares']) == set(codes)
 
 
 def texts():
