@@ -73,9 +73,11 @@ def seconds_a_batch(learn, n: int = 8) -> float:
 
 class Judge(Callback):
     "How many are right after each pass, and the seconds that this took"
+    order = 100
     def __init__(self): self.right, self.seconds = [], 0.
     def before_validate(self): self.start = time.process_time()
     def after_validate(self): self.seconds += time.process_time() - self.start
+    def after_epoch(self): print(f'{self.learn.epoch}: {self.learn.recorder.values[-1][-1]:.4f}', flush=True)
     def after_fit(self): self.right = [row[-1] for row in self.learn.recorder.values]
 
 
@@ -130,6 +132,7 @@ def main():
             passes_read = f'{train(reader, read * seconds, 1e-2):.2f}'
             hesitation = f', perplexity {reader.validate()[-1]:.0f}'
             reader.save_encoder('reader')
+            print(f'read: {passes_read} passes{hesitation}, {(time.process_time() - begun) / 120:.1f} minutes', flush=True)
         learn = text_classifier_learner(dls, AWD_LSTM, config=config, drop_mult=.3, metrics=accuracy, path=work)
         left = (1 - read) * seconds
         if read:
