@@ -151,12 +151,12 @@ class Breed:
 
     Args:
         name: as in the file names; a capital first letter means cat
-        ear: size of the ears; this and the other sizes: 1 is our unit
+        ear: size of the ears; here and for widths 1 is ordinary
         width: of the head
         jaw: width of the jaw
-        muzzle: its length
+        muzzle: its length; 1 is long
         broad: its width
-        fur: 0 is bare, 1 long
+        fur: 0 is bare, 1 long; a pomeranian has more
         body: width of the body
         coats: the colours a coat can have
         marks: the colour of its markings
@@ -166,12 +166,12 @@ class Breed:
         extras: whatever else: 'ruff', 'beard', 'folds', …
     """
     name: str  # as in the file names; a capital first letter means cat
-    ear: float  # size of the ears; this and the other sizes: 1 is our unit
+    ear: float  # size of the ears; here and for widths 1 is ordinary
     width: float  # of the head
     jaw: float  # width of the jaw
-    muzzle: float  # its length
+    muzzle: float  # its length; 1 is long
     broad: float  # its width
-    fur: float  # 0 is bare, 1 long
+    fur: float  # 0 is bare, 1 long; a pomeranian has more
     body: float  # width of the body
     coats: tuple  # the colours a coat can have
     marks: str  # the colour of its markings
@@ -969,7 +969,7 @@ def draw_pet(pet: Pet,  # what to draw
 
 # %% ../nbs/20_drawn_pets.ipynb #c7fdc4e6
 def _vary_pet(breed, label, number, rng):
-    "The recipe of one pet: all the disturbing factors, from one generator"
+    "The recipe of one pet: all the nuisance factors, from one generator"
     def some(middle, spread, most):
         return middle + float(np.clip(rng.normal(0, spread), -most, most))
     short, long = (int(rng.integers(180, 231)), (1, 1.25, 4/3, 1.5)[rng.integers(4)])
@@ -989,7 +989,7 @@ def plan_pets(
     number: int = 24,  # pictures of each breed
     names: list | None = None,  # which breeds; all 37 if left out
     seed: int = 42,  # another seed, another data set
-    mistakes: float = .01,  # share of pictures that show another breed than their label says
+    mistakes: float = .01,  # chance that a picture shows another breed than its label says
 ) -> list[Pet]:
     """Recipes for a set of pets, breed by breed
 
@@ -999,7 +999,7 @@ def plan_pets(
         number: pictures of each breed
         names: which breeds; all 37 if left out
         seed: another seed, another data set
-        mistakes: share of pictures that show another breed than their label says
+        mistakes: chance that a picture shows another breed than its label says
     """
     names = _known_breeds(names)
     _check_counts(dict(number=number))
@@ -1021,7 +1021,7 @@ def make_pets(
     number: int = 24,  # pictures of each breed
     names: list | None = None,  # which breeds; all 37 if left out
     seed: int = 42,  # another seed, another data set
-    mistakes: float = .01,  # share of pictures that show another breed than their label says
+    mistakes: float = .01,  # chance that a picture shows another breed than its label says
 ) -> Path:  # the folder
     """Cats and dogs of 37 breeds, drawn; files as Bengal_12.jpg, a capital letter means cat
 
@@ -1030,7 +1030,7 @@ def make_pets(
         number: pictures of each breed
         names: which breeds; all 37 if left out
         seed: another seed, another data set
-        mistakes: share of pictures that show another breed than their label says
+        mistakes: chance that a picture shows another breed than its label says
 
     Returns:
         the folder
