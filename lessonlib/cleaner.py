@@ -51,9 +51,10 @@ class _Journal:
                 db.execute('commit')
         except sqlite3.OperationalError as error: self.fail(error)
         except sqlite3.DatabaseError as error:
-            more = f'An earlier state is in {self.spare}. ' if self.spare.exists() else ''
-            raise ValueError(f'{self.file} is damaged, or not a file of decisions ({error}). {more}'
-                             'Put it right by hand, or aside with fresh=True.') from None
+            back = self.spare.exists()
+            more = f'To go back to an earlier state, copy {self.spare} over it. ' if back else ''
+            raise ValueError(f'{self.file} is damaged, or not a file of decisions ({error}). '
+                             f'{more}To begin again, put it aside with fresh=True.') from None
 
     def read(self, query: str, *values) -> list:
         "Rows of a table; none if nothing was ever written"

@@ -34,7 +34,7 @@ class ImageDataLoaders:
 
     @classmethod
     def from_folder(cls,
-        path,  # holds train/LABEL/file and valid/LABEL/file, or LABEL/file
+        path,  # holds train/LABEL/file and valid/LABEL/file; with valid_pct also LABEL/file
         train: str = 'train',  # folder to train on
         valid: str = 'valid',  # folder to validate with
         valid_pct: float = None,  # not these folders, but a random share to validate with
@@ -45,7 +45,7 @@ class ImageDataLoaders:
         """Pictures in folders named after their class
 
         Args:
-            path: holds train/LABEL/file and valid/LABEL/file, or LABEL/file
+            path: holds train/LABEL/file and valid/LABEL/file; with valid_pct also LABEL/file
             train: folder to train on
             valid: folder to validate with
             valid_pct: not these folders, but a random share to validate with
@@ -146,7 +146,7 @@ class ImageDataLoaders:
         if len(fnames) != len(labels):
             raise ValueError(f'{len(fnames)} files but {len(labels)} labels')
         return cls._make(list(zip(fnames, labels)), path, _Entry(1, 2, 1), *args,
-                         get_x=_Entry(0, 2, 1), **kwargs)
+                         get_x=_Entry(0, 2, 1), **kwargs)   # parts of a pair (file, label)
 
 # %% ../nbs/37_ways_in.ipynb #b33b97bd
 @patch(cls_method=True)

