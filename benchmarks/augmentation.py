@@ -128,7 +128,9 @@ def main():
 
         augmented = {presize: aug_transforms(size=224, min_scale=.75) for presize in (460, 288)}
         runs = {OPENING: opening, LOADING: loader(folder, 460, args.bs),
-                **{f'Resize({n}), aug_transforms(size=224)': loader(folder, n, args.bs, t) for n, t in augmented.items()},
+                'Resize(460), aug_transforms(size=224)': loader(folder, 460, args.bs, aug_transforms(size=224)),
+                **{f'Resize({n}), aug_transforms(size=224, min_scale=.75)': loader(folder, n, args.bs, t)
+                   for n, t in augmented.items()},
                 'the same, with a picture of 460 pixels in between': loader(folder, 460, args.bs,
                                                                             [InBetween(), *augmented[460]])}
         ask = fastai(args.peer, args.threads, folder, 460, 224, args.bs, int(not args.peer_as_is)) if args.peer else None
