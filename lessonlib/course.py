@@ -13,7 +13,6 @@ import ast, hashlib, json, math, os, re, sys, tempfile, textwrap, time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
-from functools import wraps
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Callable
@@ -344,19 +343,18 @@ def _describe_figures() -> None:
     "Runs in a lesson's kernel before its first cell: pictures get alt texts, colours are noted"
     from IPython.core import pylabtools
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    plain, draw = pylabtools.print_figure, FigureCanvasAgg.print_png
+    plain, paint = pylabtools.print_figure, FigureCanvasAgg.draw
 
     def print_figure(fig, fmt='png', bbox_inches='tight', base64=False, **kwargs):
         data = plain(fig, fmt=fmt, bbox_inches=bbox_inches, base64=base64, **kwargs)
         words = figure_alt(fig) if base64 and fmt == 'png' and data else ''
         return (data, {'alt': words}) if words else data
 
-    @wraps(draw)  # matplotlib looks at what it takes
-    def print_png(canvas, *args, **kwargs):
+    def draw(canvas, *args, **kwargs):  # for any format
         with suppress(AttributeError, IndexError, TypeError, ValueError):  # an artist of a kind unknown
             _COLOURS.update({json.dumps(what): None for what in figure_colours(canvas.figure)})
-        return draw(canvas, *args, **kwargs)
-    pylabtools.print_figure, FigureCanvasAgg.print_png = print_figure, print_png
+        return paint(canvas, *args, **kwargs)
+    pylabtools.print_figure, FigureCanvasAgg.draw = print_figure, draw
 
 # %% ../nbs/90_course.ipynb #264f1d4e
 _COLOURS: dict[str, None] = {}  # what was drawn in this process, in order
