@@ -193,11 +193,15 @@ def test_ctrl_c_ends_everything(nbs, tmp_path):
         end = time.monotonic() + 30
         while len(ours()) < (3 if WALL == 'system' else 2) and time.monotonic() < end: time.sleep(.05)
         assert ours()
-        run.send_signal(signal.SIGINT)
-        assert run.wait(60) == 130
+        for _ in range(2):             # Python loses a signal that comes while it tidies up: a person presses again
+            run.send_signal(signal.SIGINT)
+            try: run.wait(60)
+            except subprocess.TimeoutExpired: continue
+            break
+        assert run.returncode == 130, 'Ctrl-C ended nothing'
     finally:
         run.kill()
-        run.communicate()
+        print(run.communicate())       # shown if something failed
     end = time.monotonic() + 10
     while ours() and time.monotonic() < end: time.sleep(.1)
     assert not ours() and not list((tmp_path/'t').iterdir())
